@@ -1,0 +1,30 @@
+/**
+ * What the machine reads from the database, as an interface: db/entries.ts implements it and folds the
+ * reads of many users into one query.
+ */
+import type { UnreadCount } from "../protocol/frames.ts";
+import type { Entry } from "./entry.ts";
+
+/** One consistent look at a user's sequence. */
+export interface Page {
+  /** Newest id of the user; 0 where nothing was ever stored. */
+  readonly lastId: number;
+  /** Entries up to and including this id may be pruned: a cursor below it cannot be resumed. */
+  readonly floorId: number;
+  readonly unreadCount: number;
+  /** Entries after the cursor in order, at most a page. */
+  readonly entries: readonly Entry[];
+  /** The page was cut: more entries follow. */
+  readonly more: boolean;
+  /** Tokens issued at or before this second (epoch) are revoked; 0 where none are. */
+  readonly revokedAt: number;
+}
+
+export interface Reader {
+  /** State and the entries after `cursor`; `null` reads the state alone. Rejects when the database cannot be asked. */
+  read(userId: string, cursor: number | null): Promise<Page>;
+  /** The unread count by type. */
+  unread(userId: string): Promise<UnreadCount>;
+  /** Newest ids of many users in few queries, for the sweep. Users without an inbox are left out. */
+  newest(userIds: readonly string[]): Promise<Map<string, number>>;
+}
