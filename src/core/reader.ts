@@ -16,15 +16,20 @@ export interface Page {
   readonly entries: readonly Entry[];
   /** The page was cut: more entries follow. */
   readonly more: boolean;
-  /** Tokens issued at or before this second (epoch) are revoked; 0 where none are. */
+  /** Tokens issued at or before this second (epoch) are revoked; -Infinity where none are. */
   readonly revokedAt: number;
 }
 
 export interface Reader {
-  /** State and the entries after `cursor`; `null` reads the state alone. Rejects when the database cannot be asked. */
-  read(userId: string, cursor: number | null): Promise<Page>;
+  /**
+   * State and the entries after `cursor`; `null` reads the state alone. `opening`: the first read of a stream, which
+   * may wait a moment for others in a storm of them. Rejects when the database cannot be asked.
+   */
+  read(userId: string, cursor: number | null, opening: boolean): Promise<Page>;
   /** The unread count by type. */
   unread(userId: string): Promise<UnreadCount>;
   /** Newest ids of many users in few queries, for the sweep. Users without an inbox are left out. */
   newest(userIds: readonly string[]): Promise<Map<string, number>>;
+  /** A transient payload that was too big to travel, as JSON text; null once it is gone. */
+  parcel(id: number): Promise<string | null>;
 }

@@ -13,6 +13,8 @@ export interface OutFrame {
 
 export interface Transport {
   readonly kind: "websocket" | "sse";
+  /** Says where the stream starts, right before `ready`: SSE primes the client's cursor with it. `null`: no cursor (chat). */
+  begin(cursor: number | null): void;
   /** Hands frames over in one write; calls within one tick share it. Never throws, does nothing once closed. */
   write(frames: readonly OutFrame[]): void;
   /** The cursor passed an entry of which nothing was sent: SSE says a bare `id:`, a WebSocket nothing. */

@@ -1,0 +1,35 @@
+-- Housekeeping, in batches that hold no lock for long and never wait for a writer.
+
+-- Deletes up to `most` entries older than the cutoff, moves floors and takes what was unread off the counts.
+-- Entries somebody is just reading are left for the next round. Returns how many were deleted.
+create or replace function tidings.prune(cutoff timestamptz, most int default 1000) returns int
+language plpgsql security definer
+set search_path = tidings, pg_temp
+as $$
+declare
+  pruned int;
+begin
+  with old as (
+    select ctid from notification where created_at < cutoff limit most for update skip locked
+  ), gone as (
+    delete from notification where ctid = any (array(select ctid from old))
+    returning user_id, id, (message is not null and not is_read and archived_at is null)::int unread
+  ), mail as (
+    delete from email e using gone where e.user_id = gone.user_id and e.id = gone.id
+  ), staged as (
+    insert into outbox (kind, target, floor, delta)
+    select 'f', user_id, max(id), -sum(unread) from gone group by user_id
+  )
+  select count(*) into pruned from gone;
+  return pruned;
+end $$;
+
+-- Removes parcels and tickets past their use. Writes nothing where there is nothing.
+create or replace function tidings.tidy() returns void
+language plpgsql security definer
+set search_path = tidings, pg_temp
+as $$
+begin
+  delete from parcel where created_at < clock_timestamp() - interval '1 minute';
+  delete from ticket where expires_at < clock_timestamp();
+end $$;

@@ -1,0 +1,167 @@
+/**
+ * Who listens here: the streams of each user and of each room open on this instance. Takes envelopes in, wakes streams.
+ * An entry is built once per envelope and only where somebody listens. Losing any envelope costs a read, never an entry.
+ */
+import type { CloseName } from "../protocol/close.ts";
+import { type Envelope, parseEnvelopes } from "../protocol/envelope.ts";
+import { Entry } from "./entry.ts";
+import type { Reader } from "./reader.ts";
+import type { Stream } from "./stream.ts";
+import type { OutFrame } from "./transport.ts";
+
+/** A stream on a room: transient frames only. */
+export interface RoomStream {
+  readonly userId: string;
+  transient(frame: OutFrame): void;
+  end(cause: CloseName, reason?: string): void;
+}
+
+export interface HubOptions {
+  readonly reader: Reader;
+  /** A read on behalf of the hub failed (a parcel, the sweep); streams heal by the next sweep. */
+  failed(error: unknown): void;
+}
+
+const SWEEP_CHUNK = 1_000;
+
+export class Hub {
+  readonly #users = new Map<string, Set<Stream>>();
+  readonly #rooms = new Map<string, Set<RoomStream>>();
+  readonly #options: HubOptions;
+  #sweeping: Promise<void> | null = null;
+  #sweepAgain = false;
+  #size = 0;
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+  }
+
+  /** Open streams, chat streams included. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Open streams of one user, chat streams not included. */
+  countOf(userId: string): number {
+    return this.#users.get(userId)?.size ?? 0;
+  }
+
+  /** Register before the first read: then nothing can fall between them. Returns how to leave. */
+  join(stream: Stream): () => void {
+    return this.#add(this.#users, stream.userId, stream);
+  }
+
+  /** Registers a chat stream under each of its group names (`room_7` and `direct_7`). */
+  joinRoom(groups: readonly string[], stream: RoomStream): () => void {
+    const leaves = groups.map((group, at) => this.#add(this.#rooms, group, stream, at === 0));
+    return () => {
+      for (const leave of leaves) leave();
+    };
+  }
+
+  /** The text of one NOTIFY. */
+  receive(text: string): void {
+    for (const envelope of parseEnvelopes(text)) this.#dispatch(envelope);
+  }
+
+  /** Asks the database for the newest ids of all users with streams here and wakes those that are behind. */
+  sweep(): Promise<void> {
+    this.#sweepAgain = this.#sweeping !== null;
+    this.#sweeping ??= this.#sweep().finally(() => {
+      this.#sweeping = null;
+      if (this.#sweepAgain) void this.sweep();
+    });
+    return this.#sweeping;
+  }
+
+  /** Every open stream, for shutdown and metrics. */
+  *streams(): Generator<Stream | RoomStream> {
+    for (const set of this.#users.values()) yield* set;
+    const seen = new Set<RoomStream>();
+    for (const set of this.#rooms.values())
+      for (const stream of set) if (!seen.has(stream)) yield (seen.add(stream), stream);
+  }
+
+  #add<T>(map: Map<string, Set<T>>, key: string, member: T, counts = true): () => void {
+    const set = map.get(key) ?? new Set<T>();
+    map.set(key, set.add(member));
+    if (counts) this.#size++;
+    return () => {
+      if (!set.delete(member)) return;
+      if (counts) this.#size--;
+      if (set.size === 0 && map.get(key) === set) map.delete(key);
+    };
+  }
+
+  #dispatch(envelope: Envelope): void {
+    const user = envelope.group.startsWith("user_") ? envelope.group.slice(5) : null;
+    const streams = user === null ? undefined : this.#users.get(user);
+    const members = user === null ? this.#rooms.get(envelope.group) : undefined;
+    const listeners: ReadonlySet<Stream | RoomStream> | undefined = streams ?? members;
+    if (!listeners) return;
+    if (envelope.type === "revoke") for (const one of listeners) one.end("unauthenticated", "token revoked");
+    else if (envelope.type === "leave") {
+      for (const one of listeners) if (one.userId === envelope.user_id) one.end("forbidden", "no longer a member");
+    } else if (envelope.id !== undefined) {
+      if (streams) this.#entry(streams, envelope.id, envelope);
+    } else if (envelope.payload) send(listeners, envelope.payload);
+    else if (envelope.parcel !== undefined) void this.#parcel(listeners, envelope.parcel);
+  }
+
+  #entry(streams: ReadonlySet<Stream>, id: number, envelope: Envelope & { type: "notify" }): void {
+    const { payload } = envelope;
+    if (!payload) {
+      for (const stream of streams) if (id > stream.cursor) stream.wake();
+      return;
+    }
+    const event = payload.event as { type?: unknown } | undefined;
+    const entry = new Entry(
+      id,
+      event ? JSON.stringify(event) : null,
+      String(event?.type),
+      payload.notification ? JSON.stringify(payload.notification) : null,
+      false,
+      envelope.streamed !== false,
+      Date.parse(envelope.created_at ?? ""),
+    );
+    for (const stream of streams) stream.offer(entry);
+  }
+
+  async #parcel(listeners: ReadonlySet<Stream | RoomStream>, id: number): Promise<void> {
+    try {
+      const json = await this.#options.reader.parcel(id);
+      if (json !== null) send(listeners, JSON.parse(json));
+    } catch (error) {
+      this.#options.failed(error);
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    const users = [...this.#users.keys()];
+    try {
+      for (let at = 0; at < users.length; at += SWEEP_CHUNK) {
+        const chunk = users.slice(at, at + SWEEP_CHUNK);
+        const before = chunk
+          .flatMap((user) => [...(this.#users.get(user) ?? [])])
+          .map((stream) => [stream, stream.cursor] as const);
+        const newest = await this.#options.reader.newest(chunk);
+        for (const [stream, cursor] of before) stream.compare(newest.get(stream.userId) ?? 0, cursor);
+      }
+    } catch (error) {
+      this.#options.failed(error);
+    }
+  }
+}
+
+/** A typing frame is for the others. */
+function send(listeners: Iterable<Stream | RoomStream>, payload: Record<string, unknown>): void {
+  const type = String(payload.type);
+  const frame: OutFrame = { type, json: JSON.stringify(payload) };
+  const typist = type === "typing" ? typistOf(payload) : undefined;
+  for (const one of listeners) if (typist === undefined || one.userId !== typist) one.transient(frame);
+}
+
+function typistOf(payload: Record<string, unknown>): string | undefined {
+  const id = (payload.data as { user?: { id?: unknown } } | undefined)?.user?.id;
+  return id === undefined ? undefined : String(id);
+}
