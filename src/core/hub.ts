@@ -77,9 +77,7 @@ export class Hub {
   /** Every open stream, for shutdown and metrics. */
   *streams(): Generator<Stream | RoomStream> {
     for (const set of this.#users.values()) yield* set;
-    const seen = new Set<RoomStream>();
-    for (const set of this.#rooms.values())
-      for (const stream of set) if (!seen.has(stream)) yield (seen.add(stream), stream);
+    yield* new Set([...this.#rooms.values()].flatMap((set) => [...set]));
   }
 
   #add<T>(map: Map<string, Set<T>>, key: string, member: T, counts = true): () => void {

@@ -1,0 +1,82 @@
+/** All routes in one Hono app. What is in front of them: request ids, secure headers, CORS, the body limit. */
+import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { cors } from "hono/cors";
+import { requestId } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
+import type { OriginPolicy } from "../auth/origin.ts";
+import { originAllowed } from "../auth/origin.ts";
+import type { Identity } from "../auth/token.ts";
+import type { Producer } from "../db/producer.ts";
+import type { Tickets } from "../db/tickets.ts";
+import { TidingsError } from "../errors.ts";
+import type { Env } from "./env.ts";
+import { healthRoutes, type Readiness } from "./health.ts";
+import { inboxRoutes } from "./inbox.ts";
+import { problem, renderError } from "./problem.ts";
+import { publishRoutes } from "./publish.ts";
+import { type StreamServices, streamRoutes } from "./streams.ts";
+import { ticketRoutes } from "./tickets.ts";
+
+export interface AppServices extends StreamServices {
+  readonly tickets: Tickets<Identity>;
+  readonly producer: Producer;
+  readonly readiness: Readiness;
+  readonly origins: OriginPolicy;
+  /** Further routes under /api that ask for a token: the reference domain's. */
+  readonly domain: readonly Hono<Env>[];
+  /** Further routes under /: chat streams, pages. */
+  readonly pages: readonly Hono[];
+}
+
+/** The largest request body. */
+const MAX_BODY = 64 * 1024;
+
+export function createApp(services: AppServices): Hono {
+  const { gate, inbox, tickets, producer, readiness, origins, domain, pages, log } = services;
+  const app = new Hono({ strict: false });
+  app.onError(renderError(log));
+  app.notFound((c) => problem(c, 404, "not_found", `There is nothing at ${c.req.path}.`));
+  app.use(requestId());
+  app.use(secureHeaders({ crossOriginResourcePolicy: false, crossOriginOpenerPolicy: false }));
+  app.use("/api/*", crossOrigin(origins));
+  app.use("/sse/*", crossOrigin(origins));
+  app.use("/api/*", bodyLimit({ maxSize: MAX_BODY, onError: tooLarge }));
+  app.route("/", healthRoutes(readiness));
+  app.route("/", streamRoutes(services));
+  for (const page of pages) app.route("/", page);
+
+  const service = new Hono<Env>({ strict: false });
+  service.use(gate.scope("publish"));
+  service.route("/", publishRoutes(producer));
+  app.route("/api/publish", service);
+
+  const api = new Hono<Env>({ strict: false });
+  api.use(gate.rest);
+  for (const routes of [inboxRoutes(inbox), ticketRoutes(tickets), ...domain]) api.route("/", routes);
+  app.route("/api", api);
+  return app;
+}
+
+function tooLarge(): never {
+  throw new TidingsError("too_large", `A request body may have at most ${MAX_BODY} bytes.`);
+}
+
+/** CORS by the same policy that guards streams: an allowed origin may use the cookie; under `*` only tokens. */
+function crossOrigin(origins: OriginPolicy): ReturnType<typeof cors> {
+  const trusted = (origin: string): boolean => originAllowed(origins, origin, null, "http", "cookie");
+  const shared = {
+    allowMethods: ["GET", "POST", "PUT", "DELETE", "OPTIONS"],
+    allowHeaders: ["Authorization", "Content-Type", "Last-Event-ID"],
+    maxAge: 600,
+  };
+  const withCookie = cors({ ...shared, origin: (origin) => origin, credentials: true });
+  const open = cors({ ...shared, origin: "*" });
+  const closed = cors({ ...shared, origin: () => null });
+  return (c, next) => {
+    const origin = c.req.header("origin");
+    if (!origin) return next();
+    if (trusted(origin)) return withCookie(c, next);
+    return (originAllowed(origins, origin, null, "http", "explicit") ? open : closed)(c, next);
+  };
+}

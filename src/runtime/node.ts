@@ -1,0 +1,199 @@
+/**
+ * The Hono app on Node: HTTP by @hono/node-server, WebSockets by ws beneath the app's own routes.
+ * A route asks for a WebSocket or an SSE stream and returns; it is made when the app and all its middleware are done,
+ * so that the headers they set reach it, and an error they answer with does instead.
+ */
+import { createServer, type Server as HttpServer } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import type { Context } from "hono";
+import { describe, TidingsError } from "../errors.ts";
+import type { Log, PeerEvents, Sink } from "../transport/peer.ts";
+import type { Runtime } from "../transport/runtime.ts";
+import { openSink } from "./node_sink.ts";
+import { abandoned, createGate, type Gate } from "./node_upgrade.ts";
+
+/** Longer than a proxy keeps an idle connection (60 s is common), so that it never sends on one being closed. */
+const KEEP_ALIVE_MS = 65_000;
+/** How often idle connections are looked for while closing, in ms: one becomes idle when its response ends. */
+const IDLE_POLL_MS = 50;
+const SSE_HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
+
+export interface Server {
+  readonly port: number;
+  readonly runtime: Runtime;
+  /** Closes the listening port and idle connections; open streams stay. Idempotent. */
+  stopAccepting(): void;
+  /**
+   * Stops accepting and resolves when every connection is gone: at the latest after `graceMs`, when those left are cut.
+   * Telling the streams to close is the caller's part, before or during it. Idempotent; the first grace counts.
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+export interface NodeOptions {
+  /** Builds the app; a Hono is one. */
+  readonly app: (runtime: Runtime) => App;
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly log: Log;
+}
+
+interface App {
+  fetch(request: Request, env: object): Response | Promise<Response>;
+}
+
+/** What is made of a request once the app has answered it with 200; otherwise it is abandoned. */
+interface Takeover {
+  accept(headers: Headers): void;
+  abandon(): void;
+}
+
+type Env = HttpBindings & { takeover?: Takeover };
+
+/**
+ * Starts a server.
+ * @throws TidingsError `configuration` where it cannot listen
+ */
+export async function serveNode(options: NodeOptions): Promise<Server> {
+  const { host, port, log } = options;
+  const gate = createGate(log);
+  const runtime = createRuntime(gate, log);
+  const app = options.app(runtime);
+  const listener = getRequestListener((request, env) => answer(app, request, env as Env));
+  const server = createServer({ noDelay: true, keepAliveTimeout: KEEP_ALIVE_MS }, (incoming, outgoing) => {
+    void listener(incoming, outgoing);
+  });
+  server.on("upgrade", (incoming, socket, head) => {
+    const outgoing = gate.admit(incoming, socket as Socket, head);
+    if (outgoing) void listener(incoming, outgoing);
+  });
+  await listen(server, host, port);
+  server.on("error", (error) => log.error({ err: error }, "the HTTP server reported an error"));
+  return { port: (server.address() as AddressInfo).port, runtime, ...createClosing(server, gate) };
+}
+
+function listen(server: HttpServer, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (cause: Error): void => {
+      const text = `Cannot listen on ${host}:${port} (${describe(cause)}): set HOST and PORT to a free address.`;
+      reject(new TidingsError("configuration", text, { cause }));
+    };
+    server.once("error", failed);
+    server.listen(port, host, () => {
+      server.off("error", failed);
+      resolve();
+    });
+  });
+}
+
+/** Lets the app answer, then carries out what its route asked for. */
+function answer(app: App, request: Request, env: Env): Response | Promise<Response> {
+  const finish = (response: Response): Response => {
+    if (!env.takeover) return response;
+    if (response.status !== 200) {
+      env.takeover.abandon();
+      return response;
+    }
+    env.takeover.accept(response.headers);
+    // A new one each time: the library's is one object for all requests, and middleware may write to it.
+    return new Response(null, RESPONSE_ALREADY_SENT);
+  };
+  const failed = (error: unknown): never => {
+    env.takeover?.abandon();
+    throw error;
+  };
+  try {
+    const response = app.fetch(request, env);
+    return response instanceof Promise ? response.then(finish, failed) : finish(response);
+  } catch (error) {
+    return failed(error);
+  }
+}
+
+function createRuntime(gate: Gate, log: Log): Runtime {
+  return {
+    async upgrade(c: Context, protocol: string | undefined, events: PeerEvents): Promise<Response> {
+      const env = c.env as Env;
+      if (!gate.has(env.incoming)) {
+        abandoned(events, log);
+        return c.text("Connect with a WebSocket.", 426, { upgrade: "websocket", connection: "upgrade" });
+      }
+      env.takeover = {
+        accept: (headers) => gate.accept(env.incoming, protocol, headers, events),
+        abandon: () => abandoned(events, log),
+      };
+      return c.body(null);
+    },
+    sse(c: Context, headers, open, onClosed): Response {
+      const env = c.env as Env;
+      if (gate.has(env.incoming)) {
+        onClosed();
+        return c.text("This stream is no WebSocket: send the request without an Upgrade header.", 400);
+      }
+      env.takeover = {
+        accept: (all) => startSse(env, all, open, onClosed, log),
+        abandon: onClosed,
+      };
+      return c.body(null, 200, { ...SSE_HEADERS, ...headers });
+    },
+    address(c: Context): string {
+      return (c.env as Env).incoming.socket.remoteAddress?.replace(/^::ffff:(?=[\d.]+$)/, "") ?? "";
+    },
+  };
+}
+
+function startSse(env: Env, headers: Headers, open: (sink: Sink) => void, onClosed: () => void, log: Log): void {
+  const { incoming, outgoing } = env;
+  if (!outgoing.socket || outgoing.destroyed) {
+    // Gone already; or pipelined behind another response: such a stream would never learn that its client left.
+    incoming.socket.destroy();
+    onClosed();
+    return;
+  }
+  for (const [name, value] of headers) outgoing.appendHeader(name, value);
+  if (incoming.method === "HEAD") {
+    outgoing.end();
+    onClosed();
+    return;
+  }
+  outgoing.flushHeaders();
+  openSink(outgoing, open, onClosed, log);
+}
+
+function createClosing(server: HttpServer, gate: Gate): Pick<Server, "stopAccepting" | "close"> {
+  let gone: Promise<void> | undefined;
+  let closed: Promise<void> | undefined;
+
+  function stop(): Promise<void> {
+    gone ??= new Promise((resolve) => {
+      server.close(() => resolve());
+    });
+    return gone;
+  }
+
+  async function close(graceMs: number): Promise<void> {
+    const idle = setInterval(() => server.closeIdleConnections(), IDLE_POLL_MS);
+    const deadline = setTimeout(() => {
+      gate.cutAll();
+      server.closeAllConnections();
+    }, graceMs);
+    await stop();
+    clearInterval(idle);
+    clearTimeout(deadline);
+    // A server reports its end before its last sockets report theirs: those come at the end of this turn of the loop.
+    for (let turn = 0; turn < 2; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  return {
+    stopAccepting() {
+      void stop();
+    },
+    close(graceMs) {
+      closed ??= close(graceMs);
+      return closed;
+    },
+  };
+}

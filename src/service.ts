@@ -1,0 +1,206 @@
+/**
+ * The composition root: builds database, hub, listener, app and workers from a Config, and owns their order.
+ * Start fails fast and undoes what it had started; stop is idempotent, drains, and waits for everything.
+ */
+import type { Context, Hono } from "hono";
+import { createVerifier, type Identity, type Verify } from "./auth/token.ts";
+import { jitter } from "./backoff.ts";
+import type { Config } from "./config.ts";
+import { Hub } from "./core/hub.ts";
+import { close, connect, type Sql } from "./db/client.ts";
+import { createDelivered } from "./db/delivered.ts";
+import { createEntries } from "./db/entries.ts";
+import { createHousekeeper } from "./db/housekeeper.ts";
+import { createInbox } from "./db/inbox.ts";
+import { createListener } from "./db/listener.ts";
+import { migrate } from "./db/migrate.ts";
+import { createProducer, type Producer } from "./db/producer.ts";
+import { createRelay } from "./db/relay.ts";
+import { seedDemo } from "./db/seed.ts";
+import { createTickets } from "./db/tickets.ts";
+import { drain } from "./drain.ts";
+import { TidingsError } from "./errors.ts";
+import { createAdmission } from "./http/admission.ts";
+import { createApp } from "./http/app.ts";
+import { createGate } from "./http/gate.ts";
+import type { Timing } from "./http/opening.ts";
+import type { ServiceLog } from "./log.ts";
+import type { Log } from "./transport/peer.ts";
+import type { Runtime } from "./transport/runtime.ts";
+
+/** A listening server, as a runtime makes it. */
+export interface Server {
+  readonly port: number;
+  stopAccepting(): void;
+  close(graceMs: number): Promise<void>;
+}
+
+export interface ServiceOptions {
+  readonly config: Config;
+  readonly log: ServiceLog;
+  /** Starts the HTTP server of this runtime. */
+  readonly serve: (options: {
+    app: (runtime: Runtime) => Hono;
+    host: string;
+    port: number;
+    log: Log;
+  }) => Promise<Server>;
+  /** The database to use; `embedded` seeds the demo users. */
+  readonly database: { readonly url: string; readonly listenUrl: string; readonly embedded: boolean };
+  readonly timing?: Timing;
+  /** Connections of the pool. Default 10. */
+  readonly poolSize?: number;
+}
+
+export interface Service {
+  /** Resolves once requests are served and LISTEN is up. */
+  start(): Promise<{ url: string; port: number }>;
+  /** Drains and stops. Idempotent. */
+  stop(): Promise<void>;
+  /** Publishing, once started. */
+  readonly producer: Producer;
+  readonly sql: Sql;
+  readonly verify: Verify;
+}
+
+/** A sweep finds what a lost NOTIFY left behind. */
+const SWEEP_MS: readonly [number, number] = [30_000, 60_000];
+
+export function createService(options: ServiceOptions): Service {
+  const { config, log, database, timing = {} } = options;
+  const failed = (what: string) => (error: unknown) => log.warn({ err: error }, what);
+  const sql = connect(database.url, { max: options.poolSize ?? 10 });
+  const verify = createVerifier({
+    secret: config.jwtSecret,
+    jwksUrl: config.jwksUrl,
+    issuer: config.jwtIssuer,
+    audience: config.jwtAudience,
+  });
+  const reader = createEntries({ sql });
+  const inbox = createInbox(sql, config.domain);
+  const tickets = createTickets<Identity>(sql);
+  const producer = createProducer(sql, (text, fields) => log.error(fields, text));
+  const hub = new Hub({ reader, failed: failed("reading for the hub failed; the next sweep heals it") });
+  const delivered = createDelivered(sql, failed("the delivered watermark was not written; tried again"));
+  const relay = createRelay(sql, failed("relaying failed; tried again"));
+  const housekeeper = createHousekeeper({
+    sql,
+    retentionDays: config.retentionDays,
+    elected: () => relay.elected,
+    failed: failed("housekeeping failed; tried again"),
+  });
+  const admission = createAdmission(config);
+  const listener = createListener({
+    url: database.listenUrl,
+    channel: "tidings",
+    onPayload(text) {
+      relay.noticed();
+      hub.receive(text);
+    },
+    onUp: () => void hub.sweep(),
+    onDown(error) {
+      relay.lost();
+      log.warn({ err: error }, "LISTEN is down; streams stay open and catch up when it is back");
+    },
+    beat: (connection) => relay.beat(connection),
+  });
+  let sweepTimer: ReturnType<typeof setTimeout> | undefined;
+  let server: Server | undefined;
+  let stopping: Promise<void> | undefined;
+
+  const app = (runtime: Runtime): Hono =>
+    createApp({
+      runtime,
+      gate: createGate({
+        verify,
+        tickets,
+        revokedAt: inbox.revokedAt,
+        origins: config.origins,
+        trustProxy: config.trustProxy,
+      }),
+      admission,
+      log,
+      timing,
+      revokedAt: inbox.revokedAt,
+      address: (c) => clientAddress(c, runtime, config.trustProxy),
+      closed() {},
+      hub,
+      reader,
+      inbox,
+      verify,
+      streamEvents: {
+        sent: (stream, entry) => delivered.note(stream.userId, entry.id),
+        reset() {},
+        failed: (_stream, error) => log.warn({ err: error }, "a stream could not read; tried again"),
+      },
+      tickets,
+      producer,
+      readiness: { blockers },
+      origins: config.origins,
+      domain: [],
+      pages: [],
+    });
+
+  async function blockers(): Promise<("database" | "listen" | "draining")[]> {
+    const answered = await Promise.race([
+      sql`select 1`.then(
+        () => true,
+        () => false,
+      ),
+      new Promise<false>((resolve) => setTimeout(resolve, 2_000, false)),
+    ]);
+    return [
+      ...(answered ? [] : ["database" as const]),
+      ...(listener.up ? [] : ["listen" as const]),
+      ...(admission.draining ? ["draining" as const] : []),
+    ];
+  }
+
+  function sweepLater(): void {
+    sweepTimer = setTimeout(() => void hub.sweep().finally(() => !stopping && sweepLater()), jitter(...SWEEP_MS));
+  }
+
+  async function start(): Promise<{ url: string; port: number }> {
+    try {
+      await migrate(sql, { domain: config.domain, log: (text) => log.info({}, text) });
+      if (database.embedded && config.domain) await seedDemo(sql);
+      await listener.start();
+      server = await options.serve({ app, host: config.host, port: config.port, log });
+      sweepLater();
+      housekeeper.start();
+      const host = config.host.includes(":") ? `[${config.host}]` : config.host;
+      return { url: `http://${host}:${server.port}`, port: server.port };
+    } catch (error) {
+      await stop();
+      throw error instanceof TidingsError ? error : new TidingsError("database", reasonOf(error), { cause: error });
+    }
+  }
+
+  async function stopAll(): Promise<void> {
+    clearTimeout(sweepTimer);
+    if (server) await drain(server, admission, hub, config.drainSeconds * 1_000);
+    await Promise.all([housekeeper.stop(), relay.stop(), delivered.stop()]);
+    await listener.stop();
+    await close(sql);
+  }
+
+  function stop(): Promise<void> {
+    stopping ??= stopAll();
+    return stopping;
+  }
+
+  return { start, stop, producer, sql, verify };
+}
+
+function reasonOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return `The database cannot be used (${message}): check DATABASE_URL.`;
+}
+
+/** The n-th address from the right of X-Forwarded-For, n being the number of trusted proxies. */
+function clientAddress(c: Context, runtime: Runtime, trustProxy: number): string {
+  const direct = runtime.address(c);
+  if (trustProxy === 0) return direct;
+  const forwarded = (c.req.header("x-forwarded-for") ?? "").split(",").flatMap((part) => part.trim() || []);
+  return forwarded.at(-trustProxy) ?? forwarded[0] ?? direct;
+}
