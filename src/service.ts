@@ -18,10 +18,12 @@ import { createProducer, type Producer } from "./db/producer.ts";
 import { createRelay } from "./db/relay.ts";
 import { seedDemo } from "./db/seed.ts";
 import { createTickets } from "./db/tickets.ts";
+import { createChat } from "./domain/chat.ts";
 import { drain } from "./drain.ts";
 import { TidingsError } from "./errors.ts";
 import { createAdmission } from "./http/admission.ts";
-import { createApp } from "./http/app.ts";
+import { type AppServices, createApp } from "./http/app.ts";
+import { type ChatRoutes, chatRoutes } from "./http/chat.ts";
 import { createGate } from "./http/gate.ts";
 import type { Timing } from "./http/opening.ts";
 import type { ServiceLog } from "./log.ts";
@@ -97,7 +99,7 @@ export function createService(options: ServiceOptions): Service {
       relay.noticed();
       hub.receive(text);
     },
-    onUp: () => void hub.sweep(),
+    onUp: () => void sweep(),
     onDown(error) {
       relay.lost();
       log.warn({ err: error }, "LISTEN is down; streams stay open and catch up when it is back");
@@ -108,8 +110,10 @@ export function createService(options: ServiceOptions): Service {
   let server: Server | undefined;
   let stopping: Promise<void> | undefined;
 
-  const app = (runtime: Runtime): Hono =>
-    createApp({
+  let chat: ChatRoutes | undefined;
+
+  function app(runtime: Runtime): Hono {
+    const services: Omit<AppServices, "domain" | "pages"> = {
       runtime,
       gate: createGate({
         verify,
@@ -137,9 +141,16 @@ export function createService(options: ServiceOptions): Service {
       producer,
       readiness: { blockers },
       origins: config.origins,
-      domain: [],
-      pages: [],
-    });
+    };
+    if (!config.domain) return createApp({ ...services, domain: [], pages: [] });
+    chat = chatRoutes({ ...services, chat: createChat(sql) });
+    return createApp({ ...services, domain: [], pages: [chat.routes] });
+  }
+
+  /** Finds what lost announcements left behind: entries, revocations, memberships that ended. */
+  async function sweep(): Promise<void> {
+    await Promise.all([hub.sweep(), chat?.recheck().catch(failed("chat memberships were not rechecked"))]);
+  }
 
   async function blockers(): Promise<("database" | "listen" | "draining")[]> {
     const answered = await Promise.race([
@@ -157,7 +168,7 @@ export function createService(options: ServiceOptions): Service {
   }
 
   function sweepLater(): void {
-    sweepTimer = setTimeout(() => void hub.sweep().finally(() => !stopping && sweepLater()), jitter(...SWEEP_MS));
+    sweepTimer = setTimeout(() => void sweep().finally(() => !stopping && sweepLater()), jitter(...SWEEP_MS));
   }
 
   async function start(): Promise<{ url: string; port: number }> {

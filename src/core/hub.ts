@@ -2,19 +2,12 @@
  * Who listens here: the streams of each user and of each room open on this instance. Takes envelopes in, wakes streams.
  * An entry is built once per envelope and only where somebody listens. Losing any envelope costs a read, never an entry.
  */
-import type { CloseName } from "../protocol/close.ts";
 import { type Envelope, parseEnvelopes } from "../protocol/envelope.ts";
 import { Entry } from "./entry.ts";
 import type { Reader } from "./reader.ts";
-import type { Stream } from "./stream.ts";
+import type { RoomStream } from "./room_stream.ts";
+import { Stream } from "./stream.ts";
 import type { OutFrame } from "./transport.ts";
-
-/** A stream on a room: transient frames only. */
-export interface RoomStream {
-  readonly userId: string;
-  transient(frame: OutFrame): void;
-  end(cause: CloseName, reason?: string): void;
-}
 
 export interface HubOptions {
   readonly reader: Reader;
@@ -51,8 +44,9 @@ export class Hub {
     return this.#add(this.#users, stream.userId, stream);
   }
 
-  /** Registers a chat stream under each of its group names (`room_7` and `direct_7`). */
-  joinRoom(groups: readonly string[], stream: RoomStream): () => void {
+  /** Registers a chat stream under each of its group names (`room_7` and `direct_7`), and for revocation. */
+  joinRoom(names: readonly string[], stream: RoomStream): () => void {
+    const groups = [...names, `user_${stream.userId}`];
     const leaves = groups.map((group, at) => this.#add(this.#rooms, group, stream, at === 0));
     return () => {
       for (const leave of leaves) leave();
@@ -91,13 +85,19 @@ export class Hub {
     };
   }
 
+  /** A user's streams of both kinds. */
+  #allOf(group: string, user: string | null): (Stream | RoomStream)[] {
+    return [...((user !== null && this.#users.get(user)) || []), ...(this.#rooms.get(group) ?? [])];
+  }
+
   #dispatch(envelope: Envelope): void {
     const user = envelope.group.startsWith("user_") ? envelope.group.slice(5) : null;
     const streams = user === null ? undefined : this.#users.get(user);
     const members = user === null ? this.#rooms.get(envelope.group) : undefined;
     const listeners: ReadonlySet<Stream | RoomStream> | undefined = streams ?? members;
-    if (!listeners) return;
-    if (envelope.type === "revoke") for (const one of listeners) one.end("unauthenticated", "token revoked");
+    if (envelope.type === "revoke") {
+      for (const one of this.#allOf(envelope.group, user)) one.end("unauthenticated", "token revoked");
+    } else if (!listeners) return;
     else if (envelope.type === "leave") {
       for (const one of listeners) if (one.userId === envelope.user_id) one.end("forbidden", "no longer a member");
     } else if (envelope.id !== undefined) {
@@ -135,15 +135,18 @@ export class Hub {
   }
 
   async #sweep(): Promise<void> {
-    const users = [...this.#users.keys()];
+    const users = [...new Set([...this.streams()].map((stream) => stream.userId))];
     try {
       for (let at = 0; at < users.length; at += SWEEP_CHUNK) {
         const chunk = users.slice(at, at + SWEEP_CHUNK);
-        const before = chunk
-          .flatMap((user) => [...(this.#users.get(user) ?? [])])
-          .map((stream) => [stream, stream.cursor] as const);
-        const newest = await this.#options.reader.newest(chunk);
-        for (const [stream, cursor] of before) stream.compare(newest.get(stream.userId) ?? 0, cursor);
+        const streams = chunk.flatMap((user) => this.#allOf(`user_${user}`, user));
+        const before = streams.map((stream) => (stream instanceof Stream ? stream.cursor : 0));
+        const heads = await this.#options.reader.heads(chunk);
+        streams.forEach((stream, nth) => {
+          const head = heads.get(stream.userId);
+          if (head && head.revokedAt >= stream.issuedAt) stream.end("unauthenticated", "token revoked");
+          else if (stream instanceof Stream) stream.compare(head?.lastId ?? 0, before[nth]!);
+        });
       }
     } catch (error) {
       this.#options.failed(error);

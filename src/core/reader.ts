@@ -28,8 +28,8 @@ export interface Reader {
   read(userId: string, cursor: number | null, opening: boolean): Promise<Page>;
   /** The unread count by type. */
   unread(userId: string): Promise<UnreadCount>;
-  /** Newest ids of many users in few queries, for the sweep. Users without an inbox are left out. */
-  newest(userIds: readonly string[]): Promise<Map<string, number>>;
+  /** The heads of many users' sequences in one query, for the sweep. Users without an inbox or revocation are left out. */
+  heads(userIds: readonly string[]): Promise<Map<string, Pick<Page, "lastId" | "revokedAt">>>;
   /** A transient payload that was too big to travel, as JSON text; null once it is gone. */
   parcel(id: number): Promise<string | null>;
 }

@@ -40,6 +40,8 @@ const RETRY = { baseMs: 250, capMs: 5_000 };
 export class Stream {
   readonly userId: string;
   readonly transport: Transport;
+  /** `iat` of the token it lives on, epoch seconds; a renewal moves it. */
+  issuedAt: number;
   readonly #options: StreamOptions;
   #cursor = 0;
   #started = false;
@@ -50,6 +52,7 @@ export class Stream {
 
   constructor(options: StreamOptions) {
     this.userId = options.userId;
+    this.issuedAt = options.issuedAt;
     this.transport = options.transport;
     this.#options = options;
   }
@@ -136,8 +139,8 @@ export class Stream {
 
   /** Writes `ready`, and `reset` where the cursor asked for cannot be resumed. False: refused. */
   #start(page: Page): boolean {
-    const { asked, claim, issuedAt, heartbeatSeconds } = this.#options;
-    if (page.revokedAt >= issuedAt) {
+    const { asked, claim, heartbeatSeconds } = this.#options;
+    if (page.revokedAt >= this.issuedAt) {
       this.end("unauthenticated", "token revoked");
       return false;
     }

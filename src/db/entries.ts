@@ -11,7 +11,7 @@ import type { Sql } from "./client.ts";
 export interface EntriesOptions {
   readonly sql: Sql;
   /** Called after each query. */
-  readonly observe?: (query: "open" | "read" | "unread" | "newest" | "parcel", seconds: number, rows: number) => void;
+  readonly observe?: (query: "open" | "read" | "unread" | "heads" | "parcel", seconds: number, rows: number) => void;
   /** Entries per user and read. Default 100. */
   readonly pageSize?: number;
 }
@@ -108,13 +108,21 @@ export function createEntries(options: EntriesOptions): Reader {
   return {
     read: (userId, cursor, opening) => (opening ? open : read)({ userId, cursor }),
     unread,
-    async newest(userIds) {
+    async heads(userIds) {
       const rows = await timed(
-        "newest",
-        () => sql<{ user_id: string; last_id: number }[]>`
-        select user_id, last_id from tidings.inbox where user_id = any(${userIds as string[]}::text[])`,
+        "heads",
+        () => sql<{ user_id: string; last_id: number; revoked_at: number | null }[]>`
+          select user_id, coalesce(i.last_id, 0)::bigint as last_id, floor(extract(epoch from v.revoked_at))::float8 as revoked_at
+          from unnest(${userIds as string[]}::text[]) user_id
+          left join tidings.inbox i using (user_id) left join tidings.revocation v using (user_id)
+          where i.user_id is not null or v.user_id is not null`,
       );
-      return new Map(rows.map((row) => [row.user_id, row.last_id]));
+      return new Map(
+        rows.map((row) => [
+          row.user_id,
+          { lastId: row.last_id, revokedAt: row.revoked_at ?? Number.NEGATIVE_INFINITY },
+        ]),
+      );
     },
     async parcel(id) {
       const rows = await timed(

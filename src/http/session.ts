@@ -95,7 +95,7 @@ export async function renew(
   { verify, inbox }: Pick<SessionServices, "verify" | "inbox">,
   identity: Identity,
   expiry: Expiry,
-  stream: { end(cause: "forbidden", reason: string): void; readonly transport: Transport },
+  stream: { end(cause: "forbidden", reason: string): void; readonly transport: Transport; issuedAt: number },
   token: string,
 ): Promise<void> {
   const renewed = await verify(token);
@@ -104,6 +104,7 @@ export async function renew(
     throw new TidingsError("unauthenticated", "The token was revoked: sign in again.");
   }
   expiry.renew(renewed);
+  stream.issuedAt = renewed.issuedAt;
   const expires_at = `${new Date(renewed.expiresAt * 1_000).toISOString().slice(0, -1)}000Z`;
   stream.transport.write([{ type: "auth", json: JSON.stringify({ type: "auth", data: { expires_at } }) }]);
 }

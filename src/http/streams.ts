@@ -31,7 +31,8 @@ function askedCursor({ req }: Context): AskedCursor {
   return parseCursor(req.header("last-event-id") ?? query);
 }
 
-function tasteOf({ req }: Context): Taste {
+/** What `?types=` and `?alias=` ask for. */
+export function tasteOf({ req }: Context): Taste {
   const types = req
     .query("types")
     ?.split(",")

@@ -75,7 +75,7 @@ export async function streamServer(): Promise<StreamServer> {
   function onSocket(socket: WebSocket, request: IncomingMessage): void {
     const token = request.headers["sec-websocket-protocol"]?.split(/, ?bearer\./)[1] ?? "";
     const code = server.rules.refuse?.(token);
-    if (code) return socket.close(code);
+    if (code) return void socket.close(code);
     const query = new URL(request.url!, server.url).searchParams;
     const peer: Peer = {
       kind: "websocket",

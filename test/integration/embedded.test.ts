@@ -302,6 +302,29 @@ test("four first starts at once give one server", async () => {
   await until("the server to go", () => gone(pid));
 });
 
+test("who attaches in the very moment in which the last one leaves keeps the server", async () => {
+  const slow = place();
+  writeFileSync(join(slow, "mv"), '#!/bin/sh\nsleep 0.4\nPATH=/usr/bin:/bin exec mv "$@"\n'); // the supervisor's mv
+  chmodSync(join(slow, "mv"), 0o755);
+  const path = process.env.PATH;
+  process.env.PATH = `${slow}:${path}`;
+  const first = await startEmbedded({ dir: shared, fast: true }).finally(() => {
+    process.env.PATH = path;
+  });
+  const pid = await serverPid(first.url);
+  const stopping = first.stop();
+  await sleep(100);
+  const second = await startEmbedded({ dir: shared, fast: true });
+  assert.is(second.attached, true);
+  await stopping;
+  await sleep(1_000);
+  assert.is(await serverPid(second.url), pid, "the supervisor saw the newcomer");
+  const third = await startEmbedded({ dir: shared, fast: true });
+  assert.is(third.attached, true, "and the next ones find it");
+  await Promise.all([second.stop(), third.stop()]);
+  assert.ok(gone(pid));
+});
+
 test("starting while the last one stops always ends in a running server", async () => {
   const dir = shared;
   let current = await startEmbedded({ dir, fast: true });
@@ -322,7 +345,9 @@ test("a stale postmaster.pid, of a dead process, of another program or cut short
   const data = readdirSync(first.dir).find((name) => name.startsWith("data-")) ?? "";
   const file = join(first.dir, data, "postmaster.pid");
   const { uid, gid } = statSync(first.dir);
-  for (const pid of ["999999999", String(process.pid), ""]) {
+  const stranger = spawn("sleep", ["60"], root ? { uid, gid } : {}); // Postgres believes in a pid of its own user
+  children.add(stranger);
+  for (const pid of ["999999999", String(stranger.pid), ""]) {
     writeFileSync(file, pid && `${pid}\n${dirname(file)}\n1700000000\n5555\n\n127.0.0.1\n  1 2\nready\n`, {
       mode: 0o600,
     });

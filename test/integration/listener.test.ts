@@ -1,4 +1,5 @@
 // The LISTEN connection against real faults: a killed backend, a half-open socket, a server that is not there yet.
+import net from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -192,6 +193,23 @@ test("a server that is not there yet is waited for, and told of once", async () 
   assert.equal(listener.log, ["down", "up"]);
 });
 
+test("a server that hangs up at once is tried with growing waits, not in a loop", async () => {
+  let accepted = 0;
+  const rude = net.createServer((socket) => {
+    accepted++;
+    socket.on("error", () => {}).end();
+  });
+  await new Promise<void>((resolve) => rude.listen(0, "127.0.0.1", resolve));
+  const { port } = rude.address() as net.AddressInfo;
+  const listener = watch({ url: `postgres://a:b@127.0.0.1:${port}/c` });
+  const started = rejection(listener.start());
+  await eventually(() => listener.errors.length >= 3);
+  assert.ok(accepted <= listener.errors.length + 1, `${accepted} connections, ${listener.errors.length} attempts`);
+  await listener.stop();
+  await started;
+  await new Promise((resolve) => rude.close(resolve));
+});
+
 test("a server that accepts and never answers does not hold up stop()", async () => {
   proxy.stall();
   const listener = watch();
@@ -286,7 +304,7 @@ test("a query on a lost connection rejects and opens no second one", async () =>
   const old = listener.sql!;
   await terminate();
   await eventually(() => listener.up && late !== undefined);
-  assert.match(await late, /connection|CONNECTION/);
+  assert.match(String(await late), /connection|CONNECTION/);
   assert.is(proxy.peak, 1);
   assert.is(proxy.accepted, 2);
 });

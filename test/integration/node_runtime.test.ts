@@ -207,7 +207,7 @@ test("EventSource resumes from the primed cursor after the stream ended before i
             const stream = createSse({ sink, ...options });
             gone = () => stream.gone();
             stream.begin(40 + cursors.length);
-            if (cursors.length < 3) stream.write([{ type: "ready", json: '{"type":"ready"}' }]);
+            stream.write([{ type: "ready", json: '{"type":"ready"}' }]);
             if (cursors.length < 3) stream.close("normal");
             else stream.write([{ type: "notification", json: '{"id":44}', id: 44 }]);
           };
@@ -307,12 +307,13 @@ test("an SSE client that does not read makes its stream wait; one that never doe
   const client = await rawClient(own.server.port, "GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n");
   await eventually(() => assert.match(client.received(), "text/event-stream"));
   client.socket.pause();
+  const codes: number[] = [];
   const stream = createSse({
     sink: sink!,
     named: false,
     heartbeat: "comment",
     log: quiet,
-    onClosed() {},
+    onClosed: (code) => void codes.push(code),
     stuckMs: 700,
   });
   await fill(stream);

@@ -18,6 +18,14 @@ return jsonb_build_object(
   'id', m.id, 'room_id', m.room_id, 'sender', app.user_ref(m.sender_id), 'content', m.content,
   'created_at', tidings.utc(m.created_at));
 
+-- The members stop at a hundred: a list of rooms must not grow with their size.
+create or replace function app.room_json(r app.room) returns jsonb
+language sql stable
+return jsonb_build_object(
+  'id', r.id, 'kind', r.kind, 'name', r.name, 'task_id', r.task_id, 'creator', app.user_ref(r.creator_id),
+  'member_count', (select count(*) from app.room_member m where m.room_id = r.id),
+  'members', array(select app.user_ref(m.user_id) from app.room_member m where m.room_id = r.id order by m.user_id limit 100));
+
 create or replace function app.task_json(t app.task) returns jsonb
 language sql stable
 return jsonb_build_object(
@@ -30,3 +38,9 @@ language sql stable
 return jsonb_build_object(
   'id', a.id, 'task_id', a.task_id, 'name', a.name, 'url', a.url, 'uploader', app.user_ref(a.uploader_id),
   'created_at', tidings.utc(a.created_at));
+
+create or replace function app.friend_request_json(f app.friendship) returns jsonb
+language sql stable
+return jsonb_build_object(
+  'id', f.id, 'from_user', app.user_ref(f.requester_id), 'to_user', app.user_ref(f.addressee_id), 'status', f.status,
+  'created_at', tidings.utc(f.created_at), 'updated_at', tidings.utc(f.updated_at));

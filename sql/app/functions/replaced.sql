@@ -1,7 +1,7 @@
 -- What Tidings asks an application (sql/tidings/migrations/0002_replaceable.sql), answered by this domain.
 -- Security definer: the asking role need not read the domain's tables.
 
--- An invite is shown as it is now: a settled one never looks pending after a reconnect.
+-- An invite is shown as it is now: a settled one never looks pending after a reconnect, nor does a deleted one.
 create or replace function tidings.current_event(event jsonb) returns jsonb
 language plpgsql stable security definer
 set search_path = app, pg_temp
@@ -13,7 +13,7 @@ begin
     return event;
   end if;
   select app.invite_json(i) into now_json from app.invite i where i.id = (event #>> '{invite,id}')::bigint;
-  return case when now_json is null then event else event || jsonb_build_object('invite', now_json) end;
+  return event || jsonb_build_object('invite', coalesce(now_json, event -> 'invite' || '{"status": "cancelled"}'));
 end $$;
 
 create or replace function tidings.user_named(username text) returns text

@@ -18,9 +18,9 @@ create table app.task (
   status text not null default 'todo',
   status_reason text,
   due_at timestamptz,
-  created_at timestamptz not null default clock_timestamp(),
-  updated_at timestamptz not null default clock_timestamp(),
-  due_set_at timestamptz not null default clock_timestamp(),
+  created_at timestamptz not null default statement_timestamp(),
+  updated_at timestamptz not null default statement_timestamp(),
+  due_set_at timestamptz not null default statement_timestamp(),
   reminded_for timestamptz,
   overdue_for timestamptz,
   constraint task_pkey primary key (id),
@@ -33,7 +33,11 @@ comment on column app.task.reminded_for is 'the due_at a reminder was sent for, 
 comment on column app.task.overdue_for is 'the due_at an overdue notification was sent for; another due_at re-arms';
 create index task_creator on app.task (creator_id);
 create index task_assignee on app.task (assignee_id);
-create index task_due on app.task (due_at) where due_at is not null and status in ('todo', 'in_progress');
+-- What the scheduler still has to do, and nothing of the past.
+create index task_overdue on app.task (due_at)
+  where status in ('todo', 'in_progress') and overdue_for is distinct from due_at;
+create index task_reminder on app.task (due_at)
+  where status in ('todo', 'in_progress') and reminded_for is distinct from due_at;
 
 create table app.task_attachment (
   id bigint generated always as identity,
@@ -53,12 +57,16 @@ create table app.room (
   kind text not null,
   name text,
   task_id bigint,
+  creator_id bigint,
   direct_key text,
   constraint room_pkey primary key (id),
   constraint room_kind check (kind in ('direct', 'task', 'group')),
   constraint room_task foreign key (task_id) references app.task on delete cascade,
+  constraint room_creator foreign key (creator_id) references app."user" on delete set null,
   constraint room_direct_key unique (direct_key)
 );
+create index room_task on app.room (task_id) where task_id is not null;
+comment on column app.room.creator_id is 'who made it over REST and may remove others; null: every member may';
 comment on column app.room.direct_key is 'the two user ids of a direct room made over REST, smaller first: 1:2; keeps it the only one';
 
 create table app.room_member (
@@ -89,8 +97,8 @@ create table app.invite (
   game text not null,
   status text not null default 'pending',
   expires_at timestamptz,
-  created_at timestamptz not null default clock_timestamp(),
-  updated_at timestamptz not null default clock_timestamp(),
+  created_at timestamptz not null default statement_timestamp(),
+  updated_at timestamptz not null default statement_timestamp(),
   constraint invite_pkey primary key (id),
   constraint invite_sender foreign key (sender_id) references app."user" on delete cascade,
   constraint invite_receiver foreign key (receiver_id) references app."user" on delete cascade,
@@ -105,8 +113,8 @@ create table app.friendship (
   requester_id bigint not null,
   addressee_id bigint not null,
   status text not null default 'pending',
-  created_at timestamptz not null default clock_timestamp(),
-  updated_at timestamptz not null default clock_timestamp(),
+  created_at timestamptz not null default statement_timestamp(),
+  updated_at timestamptz not null default statement_timestamp(),
   constraint friendship_pkey primary key (id),
   constraint friendship_requester foreign key (requester_id) references app."user" on delete cascade,
   constraint friendship_addressee foreign key (addressee_id) references app."user" on delete cascade,

@@ -19,9 +19,12 @@ end $$;
 create or replace trigger publish_task after insert on app.task
   referencing new table as written for each statement execute function app.publish_task();
 
+-- enable_nestloop: see invite.sql.
 create or replace function app.publish_task_change() returns trigger
 language plpgsql security definer
 set search_path = app, pg_temp
+set enable_nestloop = off
+set jit = off
 as $$
 begin
   insert into tidings.outbox (kind, target, type, title, message, data)

@@ -2,6 +2,17 @@
 -- No foreign key leads from here to an application's tables: it would let a publishing transaction wait for
 -- the application's own row locks at commit.
 
+-- What may be staged, checked when a producer writes and not when it commits. Domains, because Postgres parses a
+-- table's check constraints again for every statement (20 µs each) and a domain's once per session.
+create domain tidings.address as text constraint address_length check (length(value) between 1 and 260);
+create domain tidings.label as text constraint label_length check (length(value) between 1 and 255);
+create domain tidings.event as jsonb constraint event_shape check (
+  jsonb_typeof(value) = 'object' and coalesce(jsonb_typeof(value -> 'type') = 'string', false)
+  and not value ?| array['id', 'more'] and value ->> 'type' <> all (array['ready', 'reset', 'pong', 'error', '']));
+create domain tidings.fields as jsonb constraint fields_shape check (jsonb_typeof(value) = 'object');
+create domain tidings.outbox_kind as "char" constraint outbox_kind_known check (value in ('e', 't', 'c', 'r', 'f'));
+comment on domain tidings.event is 'a JSON object with a type; the keys id and more and the types ready, reset, pong and error are reserved';
+
 -- One row per user who was ever notified: the head of the user's dense sequence, and its counters.
 -- Small and hot: numbering updates it once per transaction and user, so leave room on the page for HOT updates.
 create table tidings.inbox (
@@ -33,8 +44,7 @@ create table tidings.notification (
   key text,
   actor text,
   created_at timestamptz not null,
-  constraint notification_pkey primary key (user_id, id),
-  constraint notification_something check (event is not null or message is not null)
+  constraint notification_pkey primary key (user_id, id)
 );
 comment on column tidings.notification.streamed is 'false: the user had switched this type''s stream off when it was numbered';
 comment on column tidings.notification.actor is 'who caused it (setting tidings.actor), as far as known';
@@ -50,19 +60,16 @@ create unlogged table tidings.outbox (
   xid xid8 not null default pg_current_xact_id(),
   n bigint generated always as identity,
   head boolean not null,
-  kind "char" not null,
-  target text not null,
-  event jsonb,
-  type text,
+  kind tidings.outbox_kind not null,
+  target tidings.address not null,
+  event tidings.event,
+  type tidings.label,
   title text,
   message text,
-  data jsonb,
-  key text,
+  data tidings.fields,
+  key tidings.label,
   delta bigint not null default 0,
-  floor bigint not null default 0,
-  parcel bigint,
-  constraint outbox_kind check (kind in ('e', 't', 'c', 'r', 'f')),
-  constraint outbox_data check (kind <> 'e' or data is null or jsonb_typeof(data) = 'object')
+  floor bigint not null default 0
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, vacuum_truncate = off);
 comment on column tidings.outbox.kind is
   'e: entry for user target; t: transient event for group target; c: control envelope for group target; r: read state of user target changed, count by delta; f: entries of user target up to floor pruned, count changed by delta';
@@ -70,9 +77,11 @@ create index outbox_xid on tidings.outbox (xid);
 
 -- Envelopes left by writers who found the doorbell taken; the relay announces them (functions/announce.sql).
 create unlogged table tidings.unannounced (
+  xid xid8 not null default pg_current_xact_id(),
   n bigint generated always as identity,
   envelope text not null
-) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, vacuum_truncate = off);
+create index unannounced_xid on tidings.unannounced (xid);
 
 -- Transient events too big for NOTIFY travel by reference; removed by the housekeeper after a minute.
 create unlogged table tidings.parcel (
