@@ -27,6 +27,7 @@ import { type ChatRoutes, chatRoutes } from "./http/chat.ts";
 import { createGate } from "./http/gate.ts";
 import type { Timing } from "./http/opening.ts";
 import type { ServiceLog } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
 import type { Log } from "./transport/peer.ts";
 import type { Runtime } from "./transport/runtime.ts";
 
@@ -78,7 +79,8 @@ export function createService(options: ServiceOptions): Service {
     issuer: config.jwtIssuer,
     audience: config.jwtAudience,
   });
-  const reader = createEntries({ sql });
+  const metrics = createMetrics(sql, { listenSince: () => listeningSince });
+  const reader = createEntries({ sql, observe: metrics.query });
   const inbox = createInbox(sql, config.domain);
   const tickets = createTickets<Identity>(sql);
   const producer = createProducer(sql, (text, fields) => log.error(fields, text));
@@ -99,13 +101,20 @@ export function createService(options: ServiceOptions): Service {
       relay.noticed();
       hub.receive(text);
     },
-    onUp: () => void sweep(),
+    onUp() {
+      listeningSince = Date.now();
+      metrics.listen(true);
+      void sweep();
+    },
     onDown(error) {
+      listeningSince = null;
+      metrics.listen(false);
       relay.lost();
       log.warn({ err: error }, "LISTEN is down; streams stay open and catch up when it is back");
     },
     beat: (connection) => relay.beat(connection),
   });
+  let listeningSince: number | null = null;
   let sweepTimer: ReturnType<typeof setTimeout> | undefined;
   let server: Server | undefined;
   let stopping: Promise<void> | undefined;
@@ -127,20 +136,25 @@ export function createService(options: ServiceOptions): Service {
       timing,
       revokedAt: inbox.revokedAt,
       address: (c) => clientAddress(c, runtime, config.trustProxy),
-      closed() {},
+      meter: metrics,
       hub,
       reader,
       inbox,
       verify,
       streamEvents: {
-        sent: (stream, entry) => delivered.note(stream.userId, entry.id),
-        reset() {},
+        sent(stream, entry, path) {
+          delivered.note(stream.userId, entry.id);
+          metrics.sent(stream.transport.kind, entry, path);
+        },
+        reset: () => metrics.reset(),
         failed: (_stream, error) => log.warn({ err: error }, "a stream could not read; tried again"),
       },
       tickets,
       producer,
       readiness: { blockers },
       origins: config.origins,
+      metrics,
+      embedded: database.embedded,
     };
     if (!config.domain) return createApp({ ...services, domain: [], pages: [] });
     chat = chatRoutes({ ...services, chat: createChat(sql) });

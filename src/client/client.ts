@@ -67,7 +67,7 @@ export function connect(options: ConnectOptions = {}): Client {
   async function prepare(fresh: boolean): Promise<void> {
     const now = await token.get(fresh);
     const owner = (now && claimsOf(now).user) || user;
-    if (user && owner !== user) throw new RequestError(403, "The token is another user's: connect anew.");
+    if (user && owner !== user) throw new RequestError(403, "Another user's token: connect anew.");
     user = owner;
     if (user && options.shared !== false && platform.locks && platform.BroadcastChannel) await share(user);
     if (stale) await rehydrate();
@@ -172,7 +172,6 @@ export function connect(options: ConnectOptions = {}): Client {
       dispatch("stop");
       others?.close();
       lifetime.abort();
-      bus.clear();
       held.clear();
     },
   };

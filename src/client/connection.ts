@@ -53,7 +53,7 @@ export function connection(options: ConnectionOptions): (event: Event, code?: nu
     platform.clearTimeout(timers.get(name));
     timers.set(name, platform.setTimeout(run, Math.min(ms, LONGEST_TIMER)));
   }
-  const later = (type: "stable" | "elapsed" | "probe", ms: number): void => arm(type, () => dispatch(type), ms);
+  const later = (event: Event, ms: number): void => arm(event, () => dispatch(event), ms);
 
   function silent(): void {
     if (transport?.kind === "tab") options.onDeadLeader();
@@ -161,7 +161,7 @@ export function connection(options: ConnectionOptions): (event: Event, code?: nu
     if (next.state !== before.state) {
       for (const timer of timers.values()) platform.clearTimeout(timer);
       timers.clear();
-      if (next.state === "preparing") arm("silent", () => dispatch("silent"), PREPARING);
+      if (next.state === "preparing") later("silent", PREPARING);
     }
     for (const effect of todo) effects[effect]();
     if (next !== before) options.onChange(model, transport?.kind);

@@ -30,7 +30,6 @@ export type EventName = Frame["type"] | keyof CustomEvents | "*" | (string & {})
 export interface Events {
   on<T extends EventName>(type: T, handler: (event: EventOf<T>) => void): () => void;
   emit(frame: AnyFrame): void;
-  clear(): void;
 }
 
 export function events(): Events {
@@ -39,7 +38,8 @@ export function events(): Events {
   return {
     on: (type, handler) => {
       // One handler's error must not keep the frame from the others: it is thrown on its own.
-      const guarded = (frame: AnyFrame): void => {
+      // mitt hands `*` the type first, and the frame second.
+      const guarded = (first: unknown, frame = first): void => {
         try {
           handler(frame as never);
         } catch (error) {
@@ -48,15 +48,9 @@ export function events(): Events {
           });
         }
       };
-      if (type !== "*") {
-        emitter.on(type, guarded);
-        return () => emitter.off(type, guarded);
-      }
-      const any = (_type: string, frame: AnyFrame): void => guarded(frame);
-      emitter.on("*", any);
-      return () => emitter.off("*", any);
+      emitter.on(type, guarded);
+      return () => emitter.off(type, guarded);
     },
     emit: (frame) => emitter.emit(frame.type, frame),
-    clear: () => emitter.all.clear(),
   };
 }

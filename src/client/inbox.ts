@@ -13,7 +13,7 @@ export interface ListQuery {
   /** Only this `notification_type`. */
   type?: string;
   /** Only those older than this id: the `next` of the page before. */
-  before?: number;
+  before?: number | undefined;
   /** 50 by default, at most 200. */
   limit?: number;
 }
@@ -94,8 +94,7 @@ export function inboxCalls(store: Store, send: Send): InboxCalls {
   }
 
   async function loadMore(): Promise<boolean> {
-    const oldest = store.getSnapshot().notifications.at(-1);
-    const { items } = await list(oldest && { before: oldest.id });
+    const { items } = await list({ before: store.getSnapshot().notifications.at(-1)?.id });
     store.change((at) => append(at, items));
     return items.length > 0;
   }

@@ -58,12 +58,11 @@ type Step = (model: Model, code: number) => Transition;
 
 /** The model to begin with; `sockets` false means the platform has none. */
 export function initial(mode: "auto" | Way, sockets: boolean): Model {
-  const way = mode === "sse" || !sockets ? "sse" : "websocket";
-  const fixed = sockets ? mode : "sse";
+  const asked = sockets ? mode : "sse";
   return {
     state: "idle",
-    mode: fixed,
-    way,
+    mode: asked,
+    way: asked === "auto" ? "websocket" : asked,
     misses: 0,
     held: false,
     online: true,

@@ -51,7 +51,7 @@ export function rest({ base, platform, tokens, signal }: RestOptions): Send {
     auth.headers["content-type"] = "application/json";
     const init: RequestInit = { ...auth, method, signal, cache: "no-store", body: body ? JSON.stringify(body) : null };
     return platform.fetch(base + path, init).catch((cause) => {
-      throw new RequestError(0, `${method} ${path} got no answer.`, { cause });
+      throw new RequestError(0, `${method} ${path}: no answer.`, { cause });
     });
   }
 
@@ -60,6 +60,6 @@ export function rest({ base, platform, tokens, signal }: RestOptions): Send {
     if (answer.status === 401 && tokens.used) answer = await attempt(method, path, body, true);
     const json = await answer.json().catch(() => undefined);
     if (answer.ok) return json;
-    throw new RequestError(answer.status, json?.detail ?? `${method} ${path} answered ${answer.status}.`);
+    throw new RequestError(answer.status, json?.detail ?? `${method} ${path}: ${answer.status}.`);
   };
 }

@@ -58,7 +58,6 @@ export function sequence(gaps: boolean, now: () => number): Sequence {
     cursor: () => cursor,
     start: (id) => {
       cursor = id;
-      healedAt = undefined;
     },
     check,
   };

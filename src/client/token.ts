@@ -9,9 +9,9 @@ export type GetToken = () => string | null | undefined | Promise<string | null |
 
 export interface Claims {
   /** Milliseconds since 1970; undefined when the token does not say. */
-  expiresAt?: number;
+  expiresAt?: number | undefined;
   /** The user id as the server reads it: `user_id`, else `sub`. */
-  user?: string;
+  user?: string | undefined;
 }
 
 /** What a JWT says about itself, unverified: for timers and keys, never for trust. */
@@ -21,10 +21,7 @@ export function claimsOf(token: string): Claims {
     const body = atob(token.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/"));
     const { exp, user_id, sub } = JSON.parse(body);
     const user = user_id ?? sub;
-    return {
-      ...(typeof exp === "number" && { expiresAt: exp * 1000 }),
-      ...(user != null && { user: `${user}` }),
-    };
+    return { expiresAt: exp * 1000 || undefined, user: user?.toString() };
   } catch {
     return {};
   }
@@ -55,7 +52,7 @@ export function tokens(getToken: GetToken | undefined, now: () => number): Token
     try {
       kept = (await getToken?.()) || undefined;
       expiresAt = claimsOf(kept ?? "").expiresAt;
-      if (getToken && !kept) throw new RequestError(401, "Signed out: getToken gave no token.");
+      if (getToken && !kept) throw new RequestError(401, "Signed out: no token.");
       return kept;
     } finally {
       asked = undefined;

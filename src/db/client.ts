@@ -1,9 +1,10 @@
 /**
  * Connections to Postgres. Whoever calls `connect` owns what it returns and ends it with `close`; a pool that is not
  * ended keeps the process alive. bigint columns arrive as numbers: ids and counters stay far below 2^53. A value
- * beyond that arrives as text, which JSON can carry and which loses nothing.
+ * beyond that arrives as text, which JSON can carry and which loses nothing. Arrays: see arrays.ts.
  */
 import postgres from "postgres";
+import { arrayTypes } from "./arrays.ts";
 
 /** A pool, as everything that asks Postgres is handed it. */
 export type Sql = postgres.Sql;
@@ -35,7 +36,11 @@ export function connectionOptions(name?: string): postgres.Options<Record<string
     keep_alive: 15,
     onnotice: () => {},
     connection: { application_name: name ? `tidings ${name}` : "tidings" },
-    types: { bigint: { to: BIGINT, from: [BIGINT], serialize: String, parse: parseBigint } },
+    fetch_types: false,
+    types: {
+      bigint: { to: BIGINT, from: [BIGINT], serialize: String, parse: parseBigint },
+      ...arrayTypes(parseBigint),
+    },
   };
 }
 

@@ -90,13 +90,21 @@ async function run(tx: Tx, units: readonly SqlUnit[], options: MigrateOptions): 
   return steps;
 }
 
+/** What the connection itself threw, as an error of ours. */
+function told<T>(work: Promise<T>): Promise<T> {
+  return work.catch((cause: unknown) => {
+    if (cause instanceof TidingsError) throw cause;
+    throw new TidingsError("database", `The database could not be migrated: ${describe(cause)}`, { cause });
+  });
+}
+
 /**
  * Every unit with its state, without writing anything.
  * @throws TidingsError "configuration" or "database", as `migrate` does.
  */
 export async function migrationStatus(sql: Sql, options: MigrateOptions): Promise<MigrationStep[]> {
   const units = await readUnits(options.root ?? SQL_ROOT, options.domain);
-  const { recorded } = await plan(sql, units, options.domain);
+  const { recorded } = await told(plan(sql, units, options.domain));
   return units.map(({ name, kind, sha256 }) => {
     const found = recorded.get(name);
     return { name, kind, state: found === undefined ? "pending" : found === sha256 ? "applied" : "changed" };
@@ -114,10 +122,5 @@ export async function migrate(sql: Sql, options: MigrateOptions): Promise<Migrat
   const missing = steps.filter(({ state }) => state !== "applied");
   if (options.dryRun || missing.length === 0) return missing;
   const units = await readUnits(options.root ?? SQL_ROOT, options.domain);
-  try {
-    return await sql.begin("isolation level read committed read write", (tx) => run(tx, units, options));
-  } catch (cause) {
-    if (cause instanceof TidingsError) throw cause;
-    throw new TidingsError("database", `The database could not be migrated: ${describe(cause)}`, { cause });
-  }
+  return told(sql.begin("isolation level read committed read write", (tx) => run(tx, units, options)));
 }

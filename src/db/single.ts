@@ -63,7 +63,8 @@ export function openSingle(url: string, options: SingleOptions): Single {
   let socket: net.Socket | undefined;
   let isCut = false;
   const connectOnce = async (target: Target): Promise<net.Socket> => {
-    if (socket || isCut) throw new TidingsError("unavailable", "This connection is over; a new one is being made.");
+    // postgres.js dials again by itself, at once and without end, when it is hung up on before the server was ready.
+    if (socket || isCut) throw new TidingsError("unavailable", "Postgres closed the connection before it was ready.");
     let failure: unknown;
     for (const [index, host] of target.host.entries()) {
       // postgres.js takes the name for the certificate from here.
@@ -78,7 +79,7 @@ export function openSingle(url: string, options: SingleOptions): Single {
     throw failure;
   };
   const untyped: Untyped = { onnotify: options.onNotify, onclose: options.onClose, socket: connectOnce };
-  const sql = postgres(url, { ...connectionOptions(options.name), ...(untyped as object), max: 1, fetch_types: false });
+  const sql = postgres(url, { ...connectionOptions(options.name), ...(untyped as object), max: 1 });
   const cut = async (): Promise<void> => {
     isCut = true;
     socket?.destroy();

@@ -71,7 +71,8 @@ export function standing({ pid, data }: Postmaster): Standing {
   if (pid === 0) return "unsettled";
   const found = exists(pid) ? lookUp(pid) : null;
   if (!found) return "gone";
-  if (found.state === "Z" || found.state === "X") return "unsettled";
+  // A process that is exiting loses its arguments some time before it becomes a zombie.
+  if (found.state === "Z" || found.program === "") return "unsettled";
   return basename(found.program) === "postgres" && found.line.includes(data) ? "alive" : "foreign";
 }
 

@@ -140,7 +140,8 @@ function hold({ home, data }: Launch, server: Postmaster, attached: boolean): Em
   const release = async (): Promise<void> => {
     closeSync(fd);
     const deadline = Date.now() + STOP_MS;
-    while (standing(server) === "alive" && heldBy(fifo) !== "somebody" && Date.now() < deadline) await sleep(10);
+    const stays = (): boolean => ["alive", "unsettled"].includes(standing(server));
+    while (stays() && heldBy(fifo) !== "somebody" && Date.now() < deadline) await sleep(10);
   };
   return {
     url: `postgres://postgres:${readSecret(data)}@127.0.0.1:${server.port}/postgres`,

@@ -13,6 +13,7 @@ import { TidingsError } from "../errors.ts";
 import type { Env } from "./env.ts";
 import { healthRoutes, type Readiness } from "./health.ts";
 import { inboxRoutes } from "./inbox.ts";
+import { type HttpMeter, type MetricsSource, measured, metricsRoutes } from "./metrics.ts";
 import { problem, renderError } from "./problem.ts";
 import { publishRoutes } from "./publish.ts";
 import { type StreamServices, streamRoutes } from "./streams.ts";
@@ -25,6 +26,9 @@ export interface AppServices extends StreamServices {
   readonly origins: OriginPolicy;
   /** Further routes under /api that ask for a token: the reference domain's. */
   readonly domain: readonly Hono<Env>[];
+  readonly metrics: MetricsSource & HttpMeter;
+  /** On the embedded database operators' routes ask for no token. */
+  readonly embedded: boolean;
   /** Further routes under /: chat streams, pages. */
   readonly pages: readonly Hono[];
 }
@@ -33,16 +37,18 @@ export interface AppServices extends StreamServices {
 const MAX_BODY = 64 * 1024;
 
 export function createApp(services: AppServices): Hono {
-  const { gate, inbox, tickets, producer, readiness, origins, domain, pages, log } = services;
+  const { gate, inbox, tickets, producer, readiness, origins, domain, pages, log, metrics, embedded } = services;
   const app = new Hono({ strict: false });
   app.onError(renderError(log));
   app.notFound((c) => problem(c, 404, "not_found", `There is nothing at ${c.req.path}.`));
   app.use(requestId());
+  app.use(measured(metrics));
   app.use(secureHeaders({ crossOriginResourcePolicy: false, crossOriginOpenerPolicy: false }));
   app.use("/api/*", crossOrigin(origins));
   app.use("/sse/*", crossOrigin(origins));
   app.use("/api/*", bodyLimit({ maxSize: MAX_BODY, onError: tooLarge }));
   app.route("/", healthRoutes(readiness));
+  app.route("/", metricsRoutes(metrics, embedded ? null : gate));
   app.route("/", streamRoutes(services));
   for (const page of pages) app.route("/", page);
 

@@ -23,8 +23,8 @@ export interface GateOptions {
 export interface Gate {
   /** Requires a token; sets `identity`. */
   readonly rest: MiddlewareHandler<Env>;
-  /** Requires a token with this scope. */
-  scope(name: string): MiddlewareHandler<Env>;
+  /** Requires a service token: one with any of these scopes. */
+  scope(...names: string[]): MiddlewareHandler<Env>;
   /** The candidates this page may authenticate with; throws `forbidden` for a foreign origin. */
   candidates(c: Context, found: readonly Found[]): readonly Found[];
   /** Tries the candidates. Whether the user was revoked is left to the stream's first read. Throws `unauthenticated`. */
@@ -70,14 +70,16 @@ export function createGate(options: GateOptions): Gate {
   return {
     rest,
     verify,
-    scope: (name) => async (c, next) => {
-      await rest(c, async () => {
-        if (!c.get("identity").scopes.includes(name)) {
-          throw new TidingsError("forbidden", `This takes a service token with the scope ${name}.`);
-        }
-        await next();
-      });
-    },
+    scope:
+      (...names) =>
+      async (c, next) => {
+        await rest(c, async () => {
+          if (!c.get("identity").scopes.some((scope) => names.includes(scope))) {
+            throw new TidingsError("forbidden", `This takes a service token with the scope ${names.join(" or ")}.`);
+          }
+          await next();
+        });
+      },
     candidates(c, found) {
       const candidates = admissible(found, (credential) => allowed(c, credential));
       if (!candidates) {

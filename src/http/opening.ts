@@ -56,8 +56,12 @@ export interface OpeningServices {
   revokedAt(userId: string): Promise<number>;
   /** The client's address, trusted proxies considered. */
   address(c: Context): string;
-  /** A stream was closed, or refused, with this code. */
-  closed(transport: "websocket" | "sse", code: number): void;
+  /** Counts streams. */
+  readonly meter: {
+    opened(transport: "websocket" | "sse"): void;
+    /** A stream was closed with this code; `wasOpen` false: it never opened, or was refused. */
+    closed(transport: "websocket" | "sse", code: number, wasOpen: boolean): void;
+  };
 }
 
 interface Admitted {
@@ -66,14 +70,14 @@ interface Admitted {
 }
 
 export async function openWebSocket(services: OpeningServices, c: Context, opening: Opening): Promise<Response> {
-  const { runtime, gate, log, timing, closed } = services;
+  const { runtime, gate, log, timing, meter } = services;
   if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
     return problem(c, 426, "bad_request", "Connect with a WebSocket.", { upgrade: "websocket" });
   }
   const offer = socketOffer(c.req.raw.headers, new URL(c.req.url));
   const admitted = await admit(services, c, gate.candidates(c, offer.candidates), opening);
   if ("refused" in admitted) {
-    closed("websocket", CLOSE[admitted.refused]);
+    meter.closed("websocket", CLOSE[admitted.refused], false);
     return runtime.upgrade(c, offer.protocol, refuse(admitted));
   }
   let session: Session | undefined;
@@ -83,23 +87,24 @@ export async function openWebSocket(services: OpeningServices, c: Context, openi
     ...timing,
     onOpen(transport) {
       session = admitted.run(transport);
+      meter.opened("websocket");
     },
     onFrame: (frame) => session!.command(frame),
     onClosed(code) {
       admitted.release();
       session?.closed();
-      closed("websocket", code);
+      meter.closed("websocket", code, session !== undefined);
     },
   });
   return runtime.upgrade(c, offer.protocol, events);
 }
 
 export async function openSse(services: OpeningServices, c: Context, opening: Opening): Promise<Response> {
-  const { runtime, gate, log, timing, closed } = services;
+  const { runtime, gate, log, timing, meter } = services;
   const found = gate.candidates(c, streamOffer(c.req.raw.headers, new URL(c.req.url)));
   const admitted = await admit(services, c, found, withRevocation(opening, services.revokedAt));
   if ("refused" in admitted) {
-    closed("sse", CLOSE[admitted.refused]);
+    meter.closed("sse", CLOSE[admitted.refused], false);
     return refuseSse(c, admitted);
   }
   let transport: SseStream | undefined;
@@ -107,7 +112,7 @@ export async function openSse(services: OpeningServices, c: Context, opening: Op
   const onClosed = (code: number): void => {
     admitted.release();
     session?.closed();
-    closed("sse", code);
+    meter.closed("sse", code, session !== undefined);
   };
   return runtime.sse(
     c,
@@ -126,6 +131,7 @@ export async function openSse(services: OpeningServices, c: Context, opening: Op
         ...(stuckMs ? { stuckMs } : {}),
       });
       session = admitted.run(transport);
+      meter.opened("sse");
     },
     () => (transport ? transport.gone() : onClosed(CLOSE.goingAway)),
   );

@@ -38,6 +38,8 @@ export interface NodeOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+  /** How long the app may take to answer an upgrade before its socket is cut, in ms; 10,000. */
+  readonly upgradeMs?: number;
   readonly log: Log;
 }
 
@@ -58,8 +60,8 @@ type Env = HttpBindings & { takeover?: Takeover };
  * @throws TidingsError `configuration` where it cannot listen
  */
 export async function serveNode(options: NodeOptions): Promise<Server> {
-  const { host, port, log } = options;
-  const gate = createGate(log);
+  const { host, port, upgradeMs = 10_000, log } = options;
+  const gate = createGate(upgradeMs, log);
   const runtime = createRuntime(gate, log);
   const app = options.app(runtime);
   const listener = getRequestListener((request, env) => answer(app, request, env as Env));

@@ -16,7 +16,7 @@ const REASON_BYTES = 123;
 /** What ws 8.23 takes and @types/ws 8.18 does not know yet. */
 const limits: Record<string, unknown> = {
   /** Over it: 1009. The contract's 4 KiB is answered by an error frame, this is for those who mean harm. */
-  maxPayload: 1024 * 1024,
+  maxPayload: 64 * 1024,
   /** A frame of no bytes costs its sender six and us an object. */
   maxFragments: 128,
   closeTimeout: 3000,

@@ -2,7 +2,7 @@
  * Upgrade requests on Node: the guard in front of them, and the handshake at their end.
  * Between the two the request runs through the app like any other, with a response object on its socket (as
  * @fastify/websocket does), so that a refusal keeps its status, headers and body.
- * Promises: no input of a client ends the process; each request is answered or cut within 10 s; every socket that came
+ * Promises: no input of a client ends the process; each request is answered in time or cut; every socket that came
  * this way can be cut at shutdown, for `server.closeAllConnections()` does not know them.
  */
 import { type IncomingMessage, ServerResponse } from "node:http";
@@ -10,8 +10,8 @@ import type { Socket } from "node:net";
 import type { Log, PeerEvents } from "../transport/peer.ts";
 import { createPeerServer, openPeer } from "./node_peer.ts";
 
-/** How long the app may take to answer an upgrade, in ms: no timeout of Node's own covers it. */
-const UPGRADE_MS = 10_000;
+/** How long a refused client may take to read its answer and close, in ms. */
+const LEAVE_MS = 10_000;
 const ABNORMAL = 1006;
 /** Headers of the app's answer that are not the handshake's: they would contradict it. */
 const NOT_OF_A_HANDSHAKE = /^(content-.*|connection|upgrade|transfer-encoding|sec-websocket-.*)$/;
@@ -37,7 +37,8 @@ export interface Gate {
   cutAll(): void;
 }
 
-export function createGate(log: Log): Gate {
+/** @param upgradeMs how long the app may take to answer: no timeout of Node's own covers an upgrade */
+export function createGate(upgradeMs: number, log: Log): Gate {
   const sockets = new Set<Socket>();
   const pending = new WeakMap<IncomingMessage, Pending>();
   const server = createPeerServer((request) => pending.get(request)?.protocol);
@@ -61,7 +62,7 @@ export function createGate(log: Log): Gate {
     }
     const outgoing = respondOn(request, socket);
     if (!outgoing) return null;
-    const cut = setTimeout(() => socket.destroy(), UPGRADE_MS);
+    const cut = setTimeout(() => {}, upgradeMs);
     outgoing.once("close", () => clearTimeout(cut));
     pending.set(request, { socket, head, outgoing, cut });
     return outgoing;
@@ -116,7 +117,7 @@ function refuse(socket: Socket): void {
 
 /** Reads on for a while, for the client to take the answer and close. */
 function leave(socket: Socket): void {
-  const cut = setTimeout(() => socket.destroy(), UPGRADE_MS);
+  const cut = setTimeout(() => socket.destroy(), LEAVE_MS);
   socket.once("close", () => clearTimeout(cut));
   socket.resume();
 }

@@ -54,6 +54,8 @@ export class HandshakeRefused extends Error {
   }
 }
 
+type Client = Omit<SocketClient, "protocol">;
+
 /** A `ws` client, once its handshake is through. Rejects with HandshakeRefused. */
 export function socket(url: string, { protocols = [], headers = {}, deaf }: SocketOptions = {}): Promise<SocketClient> {
   const log = frameLog();
@@ -66,26 +68,18 @@ export function socket(url: string, { protocols = [], headers = {}, deaf }: Sock
     });
   });
   ws.on("message", (data) => log.push(JSON.parse(String(data))));
-  const client: SocketClient = Object.defineProperties(
-    {
-      ...log,
-      closed,
-      send: (message: object | string | Uint8Array) => ws.send(encoded(message)),
-      close: () => ws.close(1000),
-    } as SocketClient,
-    { protocol: { get: () => ws.protocol }, outline: { get: () => log.outline } },
-  );
+  const client: Client = { ...log, closed, send: (message) => ws.send(encoded(message)), close: () => ws.close(1000) };
   return new Promise((resolve, reject) => {
     ws.on("unexpected-response", (_request, response) => {
       response.resume();
       reject(new HandshakeRefused(response.statusCode!));
     });
     ws.on("error", reject);
-    ws.on("open", () => resolve(client));
+    ws.on("open", () => resolve({ ...client, protocol: ws.protocol }));
   });
 }
 
-/** undici's client, once it is open, or closed without: then only `closed` tells. */
+/** undici's client, once it is open. Rejects where the handshake fails, without saying why, as in a browser. */
 export function strictSocket(url: string, { protocols = [], headers = {} }: SocketOptions = {}): Promise<SocketClient> {
   const log = frameLog();
   const ws = new StrictWebSocket(url, { protocols, headers });
@@ -97,19 +91,10 @@ export function strictSocket(url: string, { protocols = [], headers = {} }: Sock
     });
   });
   ws.addEventListener("message", ({ data }) => log.push(JSON.parse(String(data))));
-  const client: SocketClient = Object.defineProperties(
-    {
-      ...log,
-      closed,
-      send: (message: object | string | Uint8Array) => ws.send(encoded(message)),
-      close: () => ws.close(1000),
-    } as SocketClient,
-    { protocol: { get: () => ws.protocol }, outline: { get: () => log.outline } },
-  );
-  return new Promise((resolve) => {
-    ws.addEventListener("open", () => resolve(client));
-    ws.addEventListener("error", () => resolve(client));
-    void closed.then(() => resolve(client));
+  const client: Client = { ...log, closed, send: (message) => ws.send(encoded(message)), close: () => ws.close(1000) };
+  return new Promise((resolve, reject) => {
+    ws.addEventListener("open", () => resolve({ ...client, protocol: ws.protocol }));
+    ws.addEventListener("error", () => reject(new Error("the WebSocket failed")));
   });
 }
 
@@ -117,7 +102,7 @@ export interface SseClient extends FrameLog, SseReading {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   /** The body so far. */
-  readonly text: string;
+  text(): string;
   /** The body has ended, in order (true) or cut off (false). */
   readonly ended: Promise<boolean>;
   close(): void;
@@ -129,13 +114,10 @@ interface Reading extends FrameLog, SseReading {
 
 function reading(): Reading {
   const log = frameLog();
-  const sse = sseReader(({ data }) => {
+  const reader = sseReader(({ data }) => {
     if (data !== undefined) log.push(JSON.parse(data) as Frame);
   });
-  return Object.defineProperties({ ...log, ...sse } as Reading, {
-    outline: { get: () => log.outline },
-    lastEventId: { get: () => sse.lastEventId },
-  });
+  return { ...log, ...reader };
 }
 
 /** One SSE request over plain HTTP, once its head is there; any status. */
@@ -156,13 +138,8 @@ export function sse(url: string, headers: Record<string, string> = {}): Promise<
           done(response.complete);
         });
       });
-      const fixed = { ...read, status: response.statusCode!, headers: response.headers, ended };
-      const client = Object.defineProperties({ ...fixed, close: () => request.destroy() } as SseClient, {
-        text: { get: () => text },
-        outline: { get: () => read.outline },
-        lastEventId: { get: () => read.lastEventId },
-      });
-      resolve(client);
+      const { statusCode: status, headers } = response;
+      resolve({ ...read, status: status!, headers, ended, text: () => text, close: () => void request.destroy() });
     });
     open.add(() => request.destroy());
     request.on("error", reject);
@@ -173,10 +150,10 @@ export interface EventSourceClient extends FrameLog {
   /** `lastEventId` of each frame. */
   readonly lastEventIds: string[];
   /** Times it was opened. */
-  readonly opens: number;
+  opens(): number;
   /** Status codes of failures; undefined where a connection was lost. */
   readonly errors: (number | undefined)[];
-  readonly readyState: number;
+  readyState(): number;
   close(): void;
 }
 
@@ -204,14 +181,8 @@ export function eventSource(
     opens += 1;
   });
   source.addEventListener("error", ({ code }) => void errors.push(code));
-  return Object.defineProperties(
-    { ...log, lastEventIds, errors, close: () => source.close() } as unknown as EventSourceClient,
-    {
-      outline: { get: () => log.outline },
-      opens: { get: () => opens },
-      readyState: { get: () => source.readyState },
-    },
-  );
+  const readyState = (): number => source.readyState;
+  return { ...log, lastEventIds, errors, opens: () => opens, readyState, close: () => source.close() };
 }
 
 export interface CurlClient extends FrameLog, SseReading {
@@ -232,8 +203,5 @@ export function curl(...args: string[]): CurlClient {
       resolve(code);
     });
   });
-  return Object.defineProperties({ ...read, exited, close: () => child.kill() } as CurlClient, {
-    outline: { get: () => read.outline },
-    lastEventId: { get: () => read.lastEventId },
-  });
+  return { ...read, exited, close: () => void child.kill() };
 }

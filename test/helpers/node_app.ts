@@ -18,6 +18,7 @@ export interface Hooks {
   onPeer?(peer: Peer): void;
   onSink?(sink: Sink): void;
   onClosed?(code: number): void;
+  upgradeMs?: number;
 }
 
 export interface NodeApp {
@@ -64,6 +65,7 @@ export async function nodeApp(hooks: Hooks = {}): Promise<NodeApp> {
     host: "127.0.0.1",
     port: 0,
     log,
+    ...(hooks.upgradeMs ? { upgradeMs: hooks.upgradeMs } : {}),
     app(runtime) {
       const app = new Hono();
       app.use(async (c, next) => {

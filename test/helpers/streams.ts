@@ -24,7 +24,7 @@ export interface FrameLog {
   /** All that match so far. */
   all(match: Match): Frame[];
   /** The types in order, entries with their id: `ready`, `notification 3`. */
-  readonly outline: string[];
+  outline(): string[];
   /** No more will come. */
   end(why: string): void;
 }
@@ -46,9 +46,7 @@ export function frameLog(): FrameLog {
       told();
     },
     all: (match) => frames.filter(matcher(match)),
-    get outline() {
-      return frames.map(({ type, id }) => (id === undefined ? type : `${type} ${id}`));
-    },
+    outline: () => frames.map(({ type, id }) => (id === undefined ? type : `${type} ${id}`)),
     find(match, ms = 5_000) {
       const fits = matcher(match);
       return new Promise((resolve, reject) => {
@@ -93,7 +91,7 @@ export interface SseReading {
   /** Values of `retry:`. */
   readonly retries: number[];
   /** What a reconnect would send. */
-  readonly lastEventId: string;
+  lastEventId(): string;
 }
 
 /** Reads an event stream [spec HTML 9.2.6]. Returns where to put the text. */
@@ -113,10 +111,10 @@ export function sseReader(onBlock: (block: SseEvent) => void): SseReading & { fe
     onBlock(block);
   }
   function line(text: string): void {
-    if (text === "") return dispatch();
-    if (text.startsWith(":")) return void comments.push(text.slice(1).trim());
     const [, name = "", value = ""] = /^([^:]*):? ?(.*)$/s.exec(text)!;
-    if (name === "retry") retries.push(Number(value));
+    if (text === "") dispatch();
+    else if (text.startsWith(":")) comments.push(text.slice(1).trim());
+    else if (name === "retry") retries.push(Number(value));
     else if (name === "data" && fields.data !== undefined) fields.data += `\n${value}`;
     else fields[name] = value;
   }
@@ -124,9 +122,7 @@ export function sseReader(onBlock: (block: SseEvent) => void): SseReading & { fe
     blocks,
     comments,
     retries,
-    get lastEventId() {
-      return fields.id ?? lastEventId;
-    },
+    lastEventId: () => fields.id ?? lastEventId,
     feed(text) {
       const lines = (rest + text).split("\n");
       rest = lines.pop()!;

@@ -345,7 +345,7 @@ test("a stale postmaster.pid, of a dead process, of another program or cut short
   const data = readdirSync(first.dir).find((name) => name.startsWith("data-")) ?? "";
   const file = join(first.dir, data, "postmaster.pid");
   const { uid, gid } = statSync(first.dir);
-  const stranger = spawn("sleep", ["60"], root ? { uid, gid } : {}); // Postgres believes in a pid of its own user
+  const stranger = spawn("sleep", ["300"], root ? { uid, gid } : {}); // Postgres believes in a pid of its own user
   children.add(stranger);
   for (const pid of ["999999999", String(stranger.pid), ""]) {
     writeFileSync(file, pid && `${pid}\n${dirname(file)}\n1700000000\n5555\n\n127.0.0.1\n  1 2\nready\n`, {

@@ -3,7 +3,7 @@ import net from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { connect, type Sql } from "../../src/db/client.ts";
+import type { Sql } from "../../src/db/client.ts";
 import { createListener, type Listener, type ListenerOptions } from "../../src/db/listener.ts";
 import { TidingsError } from "../../src/errors.ts";
 import { database, type TestDatabase } from "../helpers/database.ts";
@@ -197,7 +197,10 @@ test("a server that hangs up at once is tried with growing waits, not in a loop"
   let accepted = 0;
   const rude = net.createServer((socket) => {
     accepted++;
-    socket.on("error", () => {}).end();
+    socket
+      .on("error", () => {})
+      .resume()
+      .end();
   });
   await new Promise<void>((resolve) => rude.listen(0, "127.0.0.1", resolve));
   const { port } = rude.address() as net.AddressInfo;
@@ -205,6 +208,7 @@ test("a server that hangs up at once is tried with growing waits, not in a loop"
   const started = rejection(listener.start());
   await eventually(() => listener.errors.length >= 3);
   assert.ok(accepted <= listener.errors.length + 1, `${accepted} connections, ${listener.errors.length} attempts`);
+  assert.match(listener.errors[0]!.message, "before it was ready");
   await listener.stop();
   await started;
   await new Promise((resolve) => rude.close(resolve));
@@ -314,14 +318,6 @@ test("stop() before start() is fine, and start() then rejects", async () => {
   await listener.stop();
   assert.is((await rejection(listener.start())).code, "unavailable");
   assert.is(proxy.accepted, 0);
-});
-
-test("bigints arrive as numbers, and as text where a number would lose digits", async () => {
-  const sql = connect(db.url, { max: 1, name: "probe" });
-  const [row] = await sql`select 42::bigint as small, 9007199254740993::bigint as large, array[1, 2]::bigint[] as list,
-    current_setting('application_name') as name`;
-  assert.equal({ ...row }, { small: 42, large: "9007199254740993", list: [1, 2], name: "tidings probe" });
-  await sql.end();
 });
 
 test.run();

@@ -129,6 +129,30 @@ test("an upgrade the app refuses gets the app's status, headers and body", async
   assert.match(client.received(), /^HTTP\/1.1 403 .*x-reason: origin.*\{"title":"no"\}/is);
 });
 
+test("what a refused client still sends is thrown away: it gets its answer and its socket goes", async () => {
+  const own = await nodeApp();
+  const client = await rawClient(own.server.port, upgradeRequest("/refused") + "a".repeat(500_000));
+  await client.ended;
+  assert.match(client.received(), '{"title":"no"}');
+  const started = Date.now();
+  await own.server.close(5000);
+  assert.ok(Date.now() - started < 2000);
+});
+
+test("an upgrade that the app does not answer in time is cut, and reported closed when the app answers after all", async () => {
+  const own = await nodeApp({ upgradeMs: 100 });
+  const hung = await rawClient(own.server.port, upgradeRequest("/hang"));
+  const late = await rawClient(own.server.port, upgradeRequest("/ws?delay=200"));
+  const intime = await rawClient(own.server.port, upgradeRequest("/ws"));
+  await Promise.all([hung.ended, late.ended]);
+  assert.equal([hung.received(), late.received()], ["", ""]);
+  await eventually(() => assert.equal(own.counts, { asked: 2, closed: 1 }));
+  assert.match(intime.received(), "101 Switching");
+  assert.is(intime.socket.closed, false);
+  intime.socket.destroy();
+  await own.server.close(500);
+});
+
 test("an error after the route ends in its answer, and the socket is reported closed without having opened", async () => {
   for (const path of ["/ws?fail=1", "/sse?fail=1"]) {
     const before = { ...app.counts };

@@ -1,31 +1,39 @@
 -- From envelopes to NOTIFY. A NOTIFY is only a fast path: losing one costs the stream a read, never an entry.
+--
+-- Functions without a search_path of their own are called by those that have one, and by nobody else.
 
--- The envelope of a stored entry. What does not fit a NOTIFY (7,900 bytes) goes without payload and is read.
+-- The envelope of a stored entry, and the one for an entry that does not fit a NOTIFY: its payload is read.
 create or replace function tidings.entry_envelope(
   user_id text, id bigint, event jsonb, notification jsonb, streamed boolean, created_at timestamptz
 ) returns text
-language plpgsql immutable
-set search_path = tidings, pg_temp
+language sql stable
+return '{"type":"notify","group":' || to_json('user_' || user_id)::text || ',"id":' || id::text
+  || ',"created_at":"' || tidings.utc(created_at) || case when streamed then '"' else '","streamed":false' end
+  || ',"payload":{' || concat_ws(',', '"event":' || event::text, '"notification":' || notification::text) || '}}';
+
+create or replace function tidings.brief_envelope(user_id text, id bigint) returns text
+language sql stable
+return '{"type":"notify","group":' || to_json('user_' || user_id)::text || ',"id":' || id::text || '}';
+
+-- The envelope of a transient event. Over the limit it travels by reference, so that its size never fails the writer.
+create or replace function tidings.transient_envelope(group_name text, payload jsonb) returns text
+language plpgsql
 as $$
 declare
-  head text := '{"type":"notify","group":' || to_json('user_' || user_id)::text || ',"id":' || id;
-  full_text text := head || ',"created_at":"' || tidings.utc(created_at) || '"'
-    || case when streamed then '' else ',"streamed":false' end
-    || ',"payload":{' || concat_ws(',', '"event":' || event::text, '"notification":' || notification::text) || '}}';
+  head text := '{"type":"notify","group":' || to_json(group_name)::text;
+  envelope text := head || ',"payload":' || payload::text || '}';
+  parcel_id bigint;
 begin
-  return case when octet_length(full_text) <= 7898 then full_text else head || '}' end;
+  if octet_length(envelope) <= 7898 then
+    return envelope;
+  end if;
+  insert into tidings.parcel (payload) values (transient_envelope.payload) returning id into parcel_id;
+  return head || ',"parcel":' || parcel_id::text || '}';
 end $$;
 
--- The envelope of a transient event; `parcel` is where a payload over the limit was put.
-create or replace function tidings.transient_envelope(group_name text, payload jsonb, parcel bigint) returns text
-language sql immutable parallel safe
-return '{"type":"notify","group":' || to_json(group_name)::text
-  || case when parcel is null then ',"payload":' || payload::text else ',"parcel":' || parcel::text end || '}';
-
--- Packs envelopes into as few NOTIFYs as fit, in order.
+-- Packs envelopes into as few NOTIFYs as fit 7,900 bytes (Postgres takes 7,999), in order.
 create or replace function tidings.notify_packed(envelopes text[]) returns void
 language plpgsql
-set search_path = tidings, pg_temp
 as $$
 declare
   pack text := '';
@@ -35,11 +43,10 @@ begin
   foreach one in array envelopes loop
     if size > 0 and size + octet_length(one) + 3 > 7900 then
       perform pg_notify('tidings', '[' || pack || ']');
-      pack := '';
       size := 0;
     end if;
     pack := case when size = 0 then one else pack || ',' || one end;
-    size := size + octet_length(one) + 1;
+    size := octet_length(pack);
   end loop;
   if size > 0 then
     perform pg_notify('tidings', '[' || pack || ']');
@@ -56,41 +63,57 @@ return pg_try_advisory_xact_lock(1953063017, 1) or pg_try_advisory_xact_lock(195
   or pg_try_advisory_xact_lock(1953063017, 3) or pg_try_advisory_xact_lock_shared(1953063017, 0);
 
 -- Announces what a transaction published. Over 90 % of the NOTIFY queue it stays silent, because a full queue
--- fails the writer's commit; streams then find the entries by their sweep.
-create or replace function tidings.announce(envelopes text[]) returns void
+-- fails the writer's commit; streams then find the entries by their sweep. Nulls are passed over. Returns whether it
+-- rang.
+create or replace function tidings.announce(envelopes text[]) returns boolean
 language plpgsql
-set search_path = tidings, pg_temp
 as $$
 begin
-  if envelopes is null or pg_notification_queue_usage() > 0.9 then
-    return;
+  envelopes := array_remove(envelopes, null);
+  if cardinality(envelopes) = 0 then
+    return false;
   end if;
-  if tidings.may_ring() then
-    perform tidings.notify_packed(envelopes);
-  else
-    insert into unannounced (envelope) select unnest(envelopes);
+  if not tidings.may_ring() then
+    insert into tidings.unannounced (envelope) select unnest(envelopes);
+    return false;
   end if;
+  if pg_notification_queue_usage() > 0.9 then
+    return false;
+  end if;
+  -- a condition where `perform` would do: plpgsql evaluates it without a query
+  if cardinality(envelopes) = 1 then
+    return pg_notify('tidings', envelopes[1]) is not null;
+  end if;
+  return tidings.notify_packed(envelopes) is not null;
 end $$;
 
 -- The relay: run every few milliseconds under traffic by the one instance that holds the session lock
 -- (1953063017, 0). Announces what writers left, oldest first; returns how many envelopes it took.
+--
+-- It looks only at transactions that were not over when this session last saw the table empty. Otherwise it would
+-- go through ever more dead rows, which vacuum may not remove while somebody's old snapshot is open.
 create or replace function tidings.relay(most int default 2000) returns int
 language plpgsql
 set search_path = tidings, pg_temp
+set enable_seqscan = off
 as $$
 declare
+  since xid8 := coalesce(nullif(current_setting('tidings.relayed', true), ''), '0')::xid8;
+  running xid8 := pg_snapshot_xmin(pg_current_snapshot());
+  waiting tid[] := array(select ctid from unannounced where xid >= since order by xid limit most);
   envelopes text[];
 begin
-  with taken as (
-    delete from unannounced where ctid = any (array(select ctid from unannounced limit most for update skip locked))
-    returning n, envelope
-  )
-  select array_agg(envelope order by n) into envelopes from taken;
-  if envelopes is null then
-    return 0;
+  if cardinality(waiting) > 0 then
+    with taken as (
+      delete from unannounced where ctid = any (waiting) returning n, envelope
+    )
+    select array_agg(envelope order by n) into envelopes from taken;
   end if;
-  if pg_notification_queue_usage() <= 0.9 then
-    perform tidings.notify_packed(envelopes);
+  if cardinality(waiting) < most and running > since then
+    perform set_config('tidings.relayed', running::text, false);
   end if;
-  return cardinality(envelopes);
+  if envelopes is not null and pg_notification_queue_usage() <= 0.9 then
+    perform notify_packed(envelopes);
+  end if;
+  return coalesce(cardinality(envelopes), 0);
 end $$;

@@ -1,5 +1,5 @@
--- Numbering of a transaction that staged more than one row, or a key, or changed read state: set-based, however
--- many recipients. Planner settings are pinned, because the outbox is nearly always empty when it is analysed and
+-- Numbering of a transaction that staged ten rows or more: set-based, however many recipients. Called by
+-- tidings.number alone. Planner settings are pinned, because the outbox is nearly always empty when it is analysed and
 -- a plan made for that (nested loops over sequential scans) took 13 s for 20,000 rows.
 
 -- Drops staged entries whose key their user has already, and later ones of the same key in this transaction.
@@ -9,114 +9,114 @@ create or replace function tidings.drop_known_keys(o tidings.outbox) returns boo
 language plpgsql
 set search_path = tidings, pg_temp
 set enable_seqscan = off
-set enable_nestloop = on
+set enable_nestloop = off
+set jit = off
 as $$
 declare
-  users text[];
   drop_head boolean;
 begin
-  select array_agg(distinct target) into users
-  from (select o.target, o.kind union all select target, kind from outbox where xid = o.xid) staged
-  where staged.kind in ('e', 'r', 'f');
-  insert into inbox (user_id) select u from unnest(users) u order by u on conflict do nothing;
-  perform from inbox where user_id = any (users) order by user_id for no key update;
-  drop_head := o.key is not null and exists (select from notification where user_id = o.target and key = o.key);
-  delete from outbox d where d.xid = o.xid and not d.head and d.key is not null and (
-    exists (select from notification n where n.user_id = d.target and n.key = d.key)
-    or (d.target = o.target and d.key = o.key)
-    or exists (select from outbox e where e.xid = d.xid and e.n < d.n and e.target = d.target and e.key = d.key));
+  insert into inbox as i (user_id)
+  select distinct target from (select o.target, o.kind union all select target, kind from outbox where xid = o.xid and not head) staged
+  where kind in ('e', 'r', 'f') order by target
+  on conflict (user_id) do update set last_id = i.last_id where false;  -- locks, and changes nothing
+  with keyed as (
+    select o.n, o.target, o.key
+    union all
+    select n, target, key from outbox where xid = o.xid and not head
+  ), known as (
+    select n from (
+      select n, row_number() over (partition by target, key order by n) > 1
+        -- a scalar subquery, so that it stays an index lookup per row
+        or coalesce((select true from notification x where x.user_id = keyed.target and x.key = keyed.key), false) as known
+      from keyed where key is not null) k where known
+  ), dropped as (
+    delete from outbox using known where outbox.xid = o.xid and not outbox.head and outbox.n = known.n
+  )
+  select exists (select from known where n = o.n) into drop_head;
   return drop_head;
 end $$;
 
-create or replace function tidings.number_many(o tidings.outbox) returns void
+create or replace function tidings.number_many(o tidings.outbox) returns text[]
 language plpgsql
 set search_path = tidings, pg_temp
 set enable_seqscan = off
 set enable_nestloop = off
+set jit = off
 as $$
 declare
   drop_head boolean := false;
-  moment timestamptz;
   actor text := nullif(current_setting('tidings.actor', true), '');
-  envelopes text[];
-  recount text[];
+  one record;
+  settled boolean;
+  envelopes text[] := '{}';
+  recount text[] := '{}';
 begin
+  if exists (select from (select o.kind, o.message, o.event union all select kind, message, event from outbox where xid = o.xid) s
+      where kind = 'e' and message is null and event is null) then
+    raise exception 'tidings: an entry wants a message, or an event, or both' using errcode = '23502';
+  end if;
   if o.key is not null or exists (select from outbox where xid = o.xid and key is not null) then
-    drop_head := tidings.drop_known_keys(o);
+    drop_head := drop_known_keys(o);
   end if;
-  moment := clock_timestamp();
-  with rest as (
-    delete from outbox where xid = o.xid and not head
-    returning n, kind, target, event, type, title, message, data, key, delta, floor, parcel
-  ), mine as (
-    select * from rest
-    union all
-    select o.n, o.kind, o.target, o.event, o.type, o.title, o.message, o.data, o.key, o.delta, o.floor, o.parcel where not drop_head
-  ), wished as (
-    -- 1: stream off, 2: e-mail, 4: muted; a scalar subquery, so that it stays an index lookup per row
-    select *, coalesce((select (not stream)::int + 2 * email::int + 4 * mute::int from preference p
-      where p.user_id = mine.target and p.type = mine.type), 0) wish
-    from mine where kind = 'e'
-  ), entry as (
-    select n, target user_id, event, type, title, case when wish < 4 then message end message, data, key, wish,
-      row_number() over (partition by target order by n) nth, count(*) over (partition by target) among
-    from wished where event is not null or (message is not null and wish < 4)
-  ), change as (
-    select user_id, sum(entries) entries, sum(unread) unread, max(floor) floor from (
-      select user_id, 1 entries, (message is not null)::int unread, 0 floor from entry
+  -- row by row from here on only to announce: the statement has done all its work when the first row comes
+  for one in
+    with rest as (
+      delete from outbox where xid = o.xid and not head
+      returning n, kind, target, event, type, title, message, data, key, delta, floor
+    ), mine as (
+      select * from rest
       union all
-      select target, 0, delta, floor from mine where kind in ('r', 'f')
-    ) one group by user_id
-  ), bumped as (
-    insert into inbox as i (user_id, last_id, unread_count, floor_id)
-    select user_id, entries, unread, floor from change order by user_id
-    on conflict (user_id) do update set last_id = i.last_id + excluded.last_id,
-      unread_count = i.unread_count + excluded.unread_count, floor_id = greatest(i.floor_id, excluded.floor_id)
-    returning user_id, last_id
-  ), stored as (
-    insert into notification (user_id, id, event, type, title, message, data, streamed, key, actor, created_at)
-    select user_id, last_id - among + nth, event, type, title, message, data, wish & 1 = 0, key, actor, moment
-    from entry join bumped using (user_id)
-  ), mailed as (
-    insert into email (user_id, id, type, created_at, next_at)
-    select user_id, last_id - among + nth, type, moment, moment
-    from entry join bumped using (user_id) where wish & 2 > 0 and message is not null
-  ), envelope as (
-    select n, entry_envelope(user_id, last_id - among + nth, event,
-      canonical(last_id - among + nth, type, title, message, data, false, false, moment), wish & 1 = 0, moment) text
-    from entry join bumped using (user_id)
+      select o.n, o.kind, o.target, o.event, o.type, o.title, o.message, o.data, o.key, o.delta, o.floor where not drop_head
+    ), wished as (
+      -- 1: stream off, 2: e-mail, 4: muted; a scalar subquery as above
+      select *, coalesce((select (not stream)::int + 2 * email::int + 4 * mute::int from preference p
+        where p.user_id = mine.target and p.type = mine.type), 0) wish
+      from mine where kind = 'e'
+    ), entry as (
+      select n, target user_id, event, type, title, case when wish < 4 then message end message, data, key, wish,
+        row_number() over (partition by target order by n) nth, count(*) over (partition by target) among
+      from wished where event is not null or wish < 4
+    ), change as (
+      select user_id, sum(entries) entries, sum(unread) unread, max(floor) floor from (
+        select user_id, 1 entries, (message is not null)::int unread, 0 floor from entry
+        union all
+        select target, 0, delta, floor from mine where kind in ('r', 'f')
+      ) one group by user_id
+    ), bumped as (
+      insert into inbox as i (user_id, last_id, unread_count, floor_id)
+      select user_id, entries, unread, floor from change order by user_id
+      on conflict (user_id) do update set last_id = i.last_id + excluded.last_id,
+        unread_count = i.unread_count + excluded.unread_count, floor_id = greatest(i.floor_id, excluded.floor_id)
+      returning user_id, last_id, clock_timestamp() moment  -- read when the row is locked
+    ), numbered as (
+      select n, user_id, last_id - among + nth id, event, type, title, message, data, key, wish, moment
+      from entry join bumped using (user_id)
+    ), stored as (
+      insert into notification (user_id, id, event, type, title, message, data, streamed, key, actor, created_at)
+      select user_id, id, event, type, title, message, data, wish & 1 = 0, key, actor, moment from numbered
+    ), mailed as (
+      insert into email (user_id, id, type, created_at, next_at)
+      select user_id, id, type, moment, moment from numbered where wish & 2 > 0 and message is not null
+    )
+    select n, 'e'::"char" kind, user_id target, id, null::jsonb event, 0::bigint delta, entry_envelope(user_id, id, event,
+      canonical(id, type, title, message, data, false, false, moment), wish & 1 = 0, moment) envelope
+    from numbered
     union all
-    select n, case when kind = 'c' then (event || jsonb_build_object('group', target))::text
-      else transient_envelope(case when kind = 'r' then 'user_' || target else target end, event, parcel) end
-    from mine where kind in ('t', 'c', 'r') and (event is not null or parcel is not null)
-  )
-  select array_agg(text order by n), (select array_agg(distinct target) from mine where kind in ('r', 'f') and delta <> 0)
-  into envelopes, recount from envelope;
+    select n, kind, target, null, event, delta, null from mine where kind <> 'e'
+    order by n
+  loop
+    if one.delta <> 0 and one.kind in ('r', 'f') then
+      recount := recount || one.target;
+    end if;
+    envelopes := envelopes || case one.kind
+      when 'e' then case when octet_length(one.envelope) <= 7898 then one.envelope else brief_envelope(one.target, one.id) end
+      when 'c' then (one.event || jsonb_build_object('group', one.target))::text
+      else transient_envelope(case when one.kind = 't' then one.target else 'user_' || one.target end, one.event) end;
+    if cardinality(envelopes) >= 1000 then
+      settled := announce(envelopes);
+      envelopes := '{}';
+    end if;
+  end loop;
   -- a new snapshot, taken while we hold the inbox rows: counts by type agree with the count
-  if recount is not null then
-    envelopes := envelopes || (select array_agg(transient_envelope('user_' || u, unread_frame(u), null)) from unnest(recount) u);
-  end if;
-  perform tidings.announce(envelopes);
-end $$;
-
--- The frame unread_count of a user.
-create or replace function tidings.unread_frame(of_user text) returns jsonb
-language plpgsql stable
-set search_path = tidings, pg_temp
-as $$
-begin
-  return jsonb_build_object('type', 'unread_count', 'data', unread(of_user));
-end $$;
-
--- {count, by_type} of a user.
-create or replace function tidings.unread(of_user text) returns jsonb
-language plpgsql stable
-set search_path = tidings, pg_temp
-as $$
-begin
-  return jsonb_build_object(
-    'count', coalesce((select unread_count from inbox where user_id = of_user), 0),
-    'by_type', coalesce((select jsonb_object_agg(type, many) from (
-      select type, count(*) many from notification
-      where user_id = of_user and message is not null and not is_read and archived_at is null group by type) by_type), '{}'));
+  return envelopes || array(select unread_envelope(u) from (select distinct u from unnest(recount) u) users);
 end $$;

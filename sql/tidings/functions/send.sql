@@ -1,36 +1,6 @@
 -- What producers call. Security definer: a producer needs USAGE on the schema and EXECUTE here, nothing else.
 -- A user id may be text or bigint, a list of them text[] or bigint[].
 
--- A stored entry for each of these users. Everything below ends here.
-create or replace function tidings.stage_entries(
-  users text[], title text, message text, type text, data jsonb, event jsonb, key text
-) returns void
-language plpgsql security definer
-set search_path = tidings, pg_temp
-as $$
-declare
-  one text;
-begin
-  if event is not null then
-    perform check_event(event);
-  end if;
-  if message is null and event is null then
-    raise exception 'tidings: a notification wants a message' using errcode = '22023',
-      hint = 'Pass a message, or an event, or both.';
-  end if;
-  if jsonb_typeof(data) <> 'object' then
-    raise exception 'tidings: data is a JSON object, not %', jsonb_typeof(data) using errcode = '22023';
-  end if;
-  foreach one in array users loop
-    perform check_user(one);
-  end loop;
-  insert into outbox (kind, target, event, type, title, message, data, key)
-  select 'e', u, stage_entries.event, coalesce(nullif(stage_entries.type, ''), stage_entries.event ->> 'type', 'notification'),
-    case when stage_entries.message is not null then coalesce(stage_entries.title, '') end, stage_entries.message,
-    case when stage_entries.message is not null then coalesce(stage_entries.data, '{}') end, stage_entries.key
-  from unnest(users) u;
-end $$;
-
 create or replace function tidings.send_notification(
   user_id text, title text, message text, type text, data jsonb default '{}', event jsonb default null, key text default null
 ) returns void

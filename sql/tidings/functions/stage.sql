@@ -1,48 +1,40 @@
 -- Staging: how a row gets into the outbox. Every producer, SQL function or trigger, does nothing but insert there.
 
 -- Default of outbox.head: is this the first row the transaction stages? Kept in the transaction-local setting
--- tidings.tx as <xid>:1 (one row staged), :m (many), :0 (numbered already). It rolls back with a savepoint.
+-- tidings.tx as <xid>:<rows>, up to 9, then :m (many); :0 is numbered already. It rolls back with a savepoint. Without a
+-- search_path, which would cost more than all it does; every name in it is qualified or in pg_catalog, and nobody may
+-- execute it but the owner.
 create or replace function tidings.draw_head() returns boolean
 language plpgsql
-set search_path = tidings, pg_temp
 as $$
 declare
   xid text := pg_current_xact_id()::text;
   state text := current_setting('tidings.tx', true);
+  rows text := right(state, 1);
 begin
-  if state = xid || ':m' then
+  if state is null or rows = '0' or left(state, -2) <> xid then
+    return set_config('tidings.tx', xid || ':1', true) is not null;
+  end if;
+  if rows = 'm' then
     return false;
   end if;
-  if state = xid || ':1' then
-    perform set_config('tidings.tx', xid || ':m', true);
-    return false;
-  end if;
-  perform set_config('tidings.tx', xid || ':1', true);
-  return true;
+  return set_config('tidings.tx', xid || ':' || case rows when '9' then 'm' else chr(ascii(rows) + 1) end, true) is null;
 end $$;
 alter table tidings.outbox alter column head set default tidings.draw_head();
 
--- A transient event over the NOTIFY limit travels by reference, so that its size never fails the writer.
-create or replace function tidings.parcel_up() returns trigger
-language plpgsql
-set search_path = tidings, pg_temp
-as $$
-begin
-  insert into parcel (payload) values (new.event) returning id into new.parcel;
-  new.event := null;
-  return new;
-end $$;
-create or replace trigger parcel_up before insert on tidings.outbox
-  for each row when (new.kind = 't' and octet_length(new.event::text) > 7600) execute function tidings.parcel_up();
-alter table tidings.outbox enable always trigger parcel_up;
-
--- Refuses what a producer may not send, with a hint. The table's own check stands behind it for triggers.
+-- Refuses what a producer may not send, with a hint. The domains of the outbox stand behind it for triggers.
 create or replace function tidings.check_event(event jsonb) returns void
-language plpgsql immutable
-set search_path = tidings, pg_temp
+language plpgsql
 as $$
+declare
+  checked tidings.event;
 begin
-  if not coalesce(event_is_valid(event), false) then
+  begin
+    checked := event;
+  exception when check_violation then
+    checked := null;
+  end;
+  if checked is null then
     raise exception 'tidings: % is no event', coalesce(left(event::text, 100), 'null') using errcode = '22023',
       hint = 'An event is a JSON object with a "type"; the keys id and more and the types ready, reset, pong and error are reserved.';
   end if;
@@ -51,13 +43,47 @@ end $$;
 -- A user id as the streams know it.
 create or replace function tidings.check_user(user_id text) returns void
 language plpgsql immutable
-set search_path = tidings, pg_temp
 as $$
 begin
-  if user_id is null or user_id = '' or length(user_id) > 255 then
+  if user_id is null or length(user_id) not between 1 and 255 then
     raise exception 'tidings: a user id is a text of 1 to 255 characters, not %', coalesce(quote_literal(left(user_id, 40)), 'null')
       using errcode = '22023';
   end if;
+end $$;
+
+-- A stored entry for each of these users. All that send.sql offers for stored entries ends here.
+create or replace function tidings.stage_entries(
+  users text[], title text, message text, type text, data jsonb, event jsonb, key text
+) returns void
+language plpgsql
+as $$
+declare
+  asked_type text := coalesce(nullif(type, ''), event ->> 'type', 'notification');
+  one text;
+begin
+  if event is not null then
+    perform tidings.check_event(event);
+  end if;
+  if message is null and event is null then
+    raise exception 'tidings: a notification wants a message' using errcode = '22023',
+      hint = 'Pass a message, or an event, or both.';
+  end if;
+  if jsonb_typeof(data) <> 'object' then
+    raise exception 'tidings: data is a JSON object, not %', jsonb_typeof(data) using errcode = '22023';
+  end if;
+  if length(asked_type) > 255 or length(key) not between 1 and 255 then
+    raise exception 'tidings: a type has at most 255 characters, a key 1 to 255' using errcode = '22023';
+  end if;
+  foreach one in array users loop
+    if one is null or length(one) not between 1 and 255 then
+      perform tidings.check_user(one);
+    end if;
+  end loop;
+  insert into tidings.outbox (kind, target, event, type, title, message, data, key)
+  select 'e', u, stage_entries.event, asked_type,
+    case when stage_entries.message is not null then coalesce(stage_entries.title, '') end, stage_entries.message,
+    case when stage_entries.message is not null then coalesce(stage_entries.data, '{}') end, stage_entries.key
+  from unnest(users) u;
 end $$;
 
 -- The group as the streams know it: user_42, room_7, direct_7, task_7 or group_7.

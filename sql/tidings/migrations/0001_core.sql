@@ -7,7 +7,7 @@
 create domain tidings.address as text constraint address_length check (length(value) between 1 and 260);
 create domain tidings.label as text constraint label_length check (length(value) between 1 and 255);
 create domain tidings.event as jsonb constraint event_shape check (
-  jsonb_typeof(value) = 'object' and coalesce(jsonb_typeof(value -> 'type') = 'string', false)
+  value is null or jsonb_typeof(value) = 'object' and coalesce(jsonb_typeof(value -> 'type') = 'string', false)
   and not value ?| array['id', 'more'] and value ->> 'type' <> all (array['ready', 'reset', 'pong', 'error', '']));
 create domain tidings.fields as jsonb constraint fields_shape check (jsonb_typeof(value) = 'object');
 create domain tidings.outbox_kind as "char" constraint outbox_kind_known check (value in ('e', 't', 'c', 'r', 'f'));

@@ -149,7 +149,8 @@ export class TidingsBell extends Base {
     this.shadowRoot!.addEventListener("keydown", (event) => this.#key(event as KeyboardEvent));
     this.addEventListener("focusout", ({ relatedTarget }) => {
       // Focus that went to another part of the page; null is a click or another window.
-      if (relatedTarget && !this.contains(relatedTarget as Node)) this.#toggle(false, false);
+      const to = relatedTarget as Node | null;
+      if (to && to !== this && !this.shadowRoot!.contains(to)) this.#toggle(false, false);
     });
   }
 

@@ -1,0 +1,108 @@
+-- Numbering of one to nine staged rows, row by row: nearly every transaction. Called by tidings.number alone, under
+-- its search_path; they set none of their own, which would cost more than the work.
+
+-- An entry of one user; returns its envelope, null where there is nothing to store: muted, or a key the user has.
+create or replace function tidings.number_entry(o tidings.outbox) returns text
+language plpgsql
+as $$
+declare
+  wish tidings.preference;
+  entry_id bigint;
+  moment timestamptz;
+  envelope text;
+begin
+  if o.event is null and o.message is null then
+    raise exception 'tidings: an entry wants a message, or an event, or both' using errcode = '23502';
+  end if;
+  select * into wish from tidings.preference p where p.user_id = o.target and p.type = o.type;
+  if wish.mute then
+    o.message := null;
+    if o.event is null then
+      return null;
+    end if;
+  end if;
+  if o.key is not null then
+    -- locks and changes nothing: two writers of one key must not both find it missing
+    insert into tidings.inbox as i (user_id) values (o.target)
+    on conflict (user_id) do update set last_id = i.last_id where false;
+    if exists (select from tidings.notification n where n.user_id = o.target and n.key = o.key) then
+      return null;
+    end if;
+  end if;
+  insert into tidings.inbox as i (user_id, last_id, unread_count) values (o.target, 1, (o.message is not null)::int)
+  on conflict (user_id) do update set last_id = i.last_id + 1, unread_count = i.unread_count + excluded.unread_count
+  returning last_id into entry_id;
+  moment := clock_timestamp();
+  insert into tidings.notification (user_id, id, event, type, title, message, data, streamed, key, actor, created_at)
+  values (o.target, entry_id, o.event, o.type, o.title, o.message, o.data, coalesce(wish.stream, true), o.key,
+    nullif(current_setting('tidings.actor', true), ''), moment);
+  if wish.email and o.message is not null then
+    insert into tidings.email (user_id, id, type, created_at, next_at) values (o.target, entry_id, o.type, moment, moment);
+  end if;
+  envelope := tidings.entry_envelope(o.target, entry_id, o.event,
+    tidings.canonical(entry_id, o.type, o.title, o.message, o.data, false, false, moment), coalesce(wish.stream, true), moment);
+  return case when octet_length(envelope) <= 7898 then envelope else tidings.brief_envelope(o.target, entry_id) end;
+end $$;
+
+-- Any staged row; returns its envelope, null where nobody is to hear of it.
+create or replace function tidings.number_row(o tidings.outbox) returns text
+language plpgsql
+as $$
+begin
+  case o.kind
+  when 'e' then
+    return tidings.number_entry(o);
+  when 't' then
+    return tidings.transient_envelope(o.target, o.event);
+  when 'c' then
+    return o.event || jsonb_build_object('group', o.target);
+  else
+    insert into tidings.inbox as i (user_id, unread_count, floor_id) values (o.target, o.delta, o.floor)
+    on conflict (user_id) do update set unread_count = i.unread_count + excluded.unread_count,
+      floor_id = greatest(i.floor_id, excluded.floor_id);
+    return tidings.transient_envelope('user_' || o.target, o.event);
+  end case;
+end $$;
+
+-- In the order of locks, by user; announced in the order they were staged.
+create or replace function tidings.number_few(o tidings.outbox) returns text[]
+language plpgsql
+as $$
+declare
+  one record;
+  envelopes text[];
+  recount text[] := '{}';
+begin
+  for one in
+    with rest as (delete from tidings.outbox s where s.xid = o.xid and not s.head returning s)
+    select staged, row_number() over (order by (staged).n) place
+    from (select s staged from rest union all select o) all_rows order by (staged).target, (staged).n
+  loop
+    envelopes[one.place] := tidings.number_row(one.staged);
+    if (one.staged).delta <> 0 and not (one.staged).target = any (recount) then
+      recount := recount || (one.staged).target::text;
+    end if;
+  end loop;
+  -- after all are locked and changed, so that counts by type agree with the count
+  return envelopes || array(select tidings.unread_envelope(u) from unnest(recount) u);
+end $$;
+
+-- {count, by_type} of a user.
+create or replace function tidings.unread(of_user text) returns jsonb
+language plpgsql stable
+set search_path = tidings, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'count', coalesce((select unread_count from inbox where user_id = of_user), 0),
+    'by_type', coalesce((select jsonb_object_agg(type, many) from (
+      select type, count(*) many from notification
+      where user_id = of_user and message is not null and not is_read and archived_at is null group by type) by_type), '{}'));
+end $$;
+
+create or replace function tidings.unread_envelope(of_user text) returns text
+language plpgsql
+as $$
+begin
+  return tidings.transient_envelope('user_' || of_user, jsonb_build_object('type', 'unread_count', 'data', tidings.unread(of_user)));
+end $$;

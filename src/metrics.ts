@@ -1,0 +1,126 @@
+/**
+ * What is counted, for Prometheus at /metrics (names: CONTRACT section 11). Counting is a few hundred nanoseconds on
+ * the hot path; what needs the database is asked when somebody scrapes, not before.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Entry } from "./core/entry.ts";
+import type { Sql } from "./db/client.ts";
+import { CLOSE } from "./protocol/close.ts";
+
+type TransportKind = "websocket" | "sse";
+type Path = "fast" | "read";
+
+export interface Metrics {
+  opened(transport: TransportKind): void;
+  /** @param wasOpen false for a refused one */
+  closed(transport: TransportKind, code: number, wasOpen: boolean): void;
+  sent(transport: TransportKind, entry: Entry, path: Path): void;
+  reset(): void;
+  query(query: string, seconds: number, rows: number): void;
+  listen(up: boolean): void;
+  http(method: string, route: string, status: number, seconds: number): void;
+  email(result: string): void;
+  /** The text of /metrics. */
+  render(): Promise<string>;
+  readonly contentType: string;
+  /** Milliseconds from numbering to write of the newest deliveries, for the status page. */
+  readonly recent: RecentDeliveries;
+}
+
+/** A ring of the newest delivery times. */
+export interface RecentDeliveries {
+  readonly total: number;
+  /** Sorted ascending, at most a thousand. */
+  sorted(): number[];
+}
+
+const SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+const RING = 1_000;
+
+/** @param state asked at each scrape */
+export function createMetrics(sql: Sql, state: { listenSince(): number | null }): Metrics {
+  const registers = [new Registry()];
+  const [registry] = registers as [Registry];
+  collectDefaultMetrics({ register: registry, prefix: "tidings_" });
+  const counter = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
+    new Counter({ name: `tidings_${name}`, help, labelNames, registers });
+  const gauge = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
+    new Gauge({ name: `tidings_${name}`, help, labelNames, registers });
+  const histogram = <L extends string>(name: string, help: string, labelNames: L[]) =>
+    new Histogram({ name: `tidings_${name}`, help, labelNames, buckets: SECONDS, registers });
+
+  const streams = gauge("streams", "Open streams", ["transport"]);
+  const sends = counter("sends_total", "Entries written to streams, by fast path or read", ["transport", "result"]);
+  const delivery = histogram("delivery_seconds", "From numbering at commit to the write to a stream", ["path"]);
+  const replayRows = counter("replay_rows_total", "Entries read from the table for streams");
+  const queries = histogram("query_seconds", "Duration of queries for streams", ["query"]);
+  const closes = counter("closes_total", "Streams closed or refused, by close code", ["code"]);
+  const resets = counter("resets_total", "Streams told to rehydrate, their cursor being out of reach");
+  const slow = counter("slow_readers_total", "Streams closed because their client stopped reading");
+  const listenUp = gauge("listen_up", "1 while LISTEN is established");
+  const listenAge = gauge("listen_age_seconds", "Age of the LISTEN connection");
+  const queueUsage = gauge("notify_queue_usage", "Share of Postgres' NOTIFY queue in use, 0 to 1");
+  const emailQueue = gauge("email_queue", "Notifications waiting to be e-mailed, by state", ["state"]);
+  const emails = counter("emails_total", "E-mails by result", ["result"]);
+  const requests = histogram("http_seconds", "Duration of HTTP requests", ["method", "route", "status"]);
+  const ring = createRing();
+  const fast = delivery.labels("fast");
+  const read = delivery.labels("read");
+
+  async function ask(): Promise<void> {
+    const since = state.listenSince();
+    listenAge.set(since === null ? 0 : (Date.now() - since) / 1_000);
+    const rows = await sql<{ usage: number; state: string | null; many: number }[]>`
+      select pg_notification_queue_usage() as usage, e.state, count(e.state)::int as many
+      from (select 1) one left join tidings.email e on e.state in ('pending', 'sending', 'unknown', 'dead') group by e.state`;
+    queueUsage.set(rows[0]?.usage ?? 0);
+    emailQueue.reset();
+    for (const name of ["pending", "sending", "unknown", "dead"]) emailQueue.labels(name).set(0);
+    for (const row of rows) if (row.state) emailQueue.labels(row.state).set(row.many);
+  }
+
+  return {
+    opened: (transport) => streams.labels(transport).inc(),
+    closed(transport, code, wasOpen) {
+      if (wasOpen) streams.labels(transport).dec();
+      if (wasOpen && code === CLOSE.overloaded) slow.inc();
+      closes.labels(String(code)).inc();
+    },
+    sent(transport, entry, path) {
+      const ms = Date.now() - entry.createdAt;
+      sends.labels(transport, path).inc();
+      if (Number.isNaN(ms)) return;
+      (path === "fast" ? fast : read).observe(Math.max(0, ms) / 1_000);
+      if (path === "fast") ring.add(Math.max(0, ms));
+    },
+    reset: () => resets.inc(),
+    query(query, seconds, rows) {
+      queries.labels(query).observe(seconds);
+      if (query === "read" || query === "open") replayRows.inc(rows);
+    },
+    listen: (up) => listenUp.set(up ? 1 : 0),
+    http: (method, route, status, seconds) => requests.labels(method, route, String(status)).observe(seconds),
+    email: (result) => emails.labels(result).inc(),
+    async render() {
+      // a scrape while the database is down tells the rest
+      await ask().catch(() => {});
+      return registry.metrics();
+    },
+    contentType: registry.contentType,
+    recent: ring,
+  };
+}
+
+function createRing(): RecentDeliveries & { add(ms: number): void } {
+  const values = new Float64Array(RING);
+  let total = 0;
+  return {
+    get total() {
+      return total;
+    },
+    add(ms) {
+      values[total++ % RING] = ms;
+    },
+    sorted: () => [...values.subarray(0, Math.min(total, RING))].sort((a, b) => a - b),
+  };
+}
