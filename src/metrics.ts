@@ -23,6 +23,8 @@ export interface Metrics {
   /** The text of /metrics. */
   render(): Promise<string>;
   readonly contentType: string;
+  /** Open streams now. */
+  readonly open: Readonly<Record<TransportKind, number>>;
   /** Milliseconds from numbering to write of the newest deliveries, for the status page. */
   readonly recent: RecentDeliveries;
 }
@@ -30,8 +32,8 @@ export interface Metrics {
 /** A ring of the newest delivery times. */
 export interface RecentDeliveries {
   readonly total: number;
-  /** Sorted ascending, at most a thousand. */
-  sorted(): number[];
+  /** The newest of them, at most `most` and at most a thousand, ascending. */
+  newest(most: number): number[];
 }
 
 const SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
@@ -63,6 +65,7 @@ export function createMetrics(sql: Sql, state: { listenSince(): number | null })
   const emailQueue = gauge("email_queue", "Notifications waiting to be e-mailed, by state", ["state"]);
   const emails = counter("emails_total", "E-mails by result", ["result"]);
   const requests = histogram("http_seconds", "Duration of HTTP requests", ["method", "route", "status"]);
+  const open = { websocket: 0, sse: 0 };
   const ring = createRing();
   const fast = delivery.labels("fast");
   const read = delivery.labels("read");
@@ -80,9 +83,15 @@ export function createMetrics(sql: Sql, state: { listenSince(): number | null })
   }
 
   return {
-    opened: (transport) => streams.labels(transport).inc(),
+    opened(transport) {
+      open[transport]++;
+      streams.labels(transport).inc();
+    },
     closed(transport, code, wasOpen) {
-      if (wasOpen) streams.labels(transport).dec();
+      if (wasOpen) {
+        open[transport]--;
+        streams.labels(transport).dec();
+      }
       if (wasOpen && code === CLOSE.overloaded) slow.inc();
       closes.labels(String(code)).inc();
     },
@@ -107,6 +116,7 @@ export function createMetrics(sql: Sql, state: { listenSince(): number | null })
       return registry.metrics();
     },
     contentType: registry.contentType,
+    open,
     recent: ring,
   };
 }
@@ -121,6 +131,9 @@ function createRing(): RecentDeliveries & { add(ms: number): void } {
     add(ms) {
       values[total++ % RING] = ms;
     },
-    sorted: () => [...values.subarray(0, Math.min(total, RING))].sort((a, b) => a - b),
+    newest(most) {
+      const count = Math.min(most, total, RING);
+      return Array.from({ length: count }, (_, at) => values[(total - 1 - at) % RING]!).sort((a, b) => a - b);
+    },
   };
 }

@@ -26,6 +26,7 @@ import { type AppServices, createApp } from "./http/app.ts";
 import { type ChatRoutes, chatRoutes } from "./http/chat.ts";
 import { createGate } from "./http/gate.ts";
 import type { Timing } from "./http/opening.ts";
+import { createSampler } from "./http/status.ts";
 import type { ServiceLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import type { Log } from "./transport/peer.ts";
@@ -80,6 +81,7 @@ export function createService(options: ServiceOptions): Service {
     audience: config.jwtAudience,
   });
   const metrics = createMetrics(sql, { listenSince: () => listeningSince });
+  const sampler = createSampler(metrics);
   const reader = createEntries({ sql, observe: metrics.query });
   const inbox = createInbox(sql, config.domain);
   const tickets = createTickets<Identity>(sql);
@@ -154,6 +156,7 @@ export function createService(options: ServiceOptions): Service {
       readiness: { blockers },
       origins: config.origins,
       metrics,
+      sampler,
       embedded: database.embedded,
     };
     if (!config.domain) return createApp({ ...services, domain: [], pages: [] });
@@ -193,6 +196,7 @@ export function createService(options: ServiceOptions): Service {
       server = await options.serve({ app, host: config.host, port: config.port, log });
       sweepLater();
       housekeeper.start();
+      sampler.start();
       const host = config.host.includes(":") ? `[${config.host}]` : config.host;
       return { url: `http://${host}:${server.port}`, port: server.port };
     } catch (error) {
@@ -203,6 +207,7 @@ export function createService(options: ServiceOptions): Service {
 
   async function stopAll(): Promise<void> {
     clearTimeout(sweepTimer);
+    sampler.stop();
     if (server) await drain(server, admission, hub, config.drainSeconds * 1_000);
     await Promise.all([housekeeper.stop(), relay.stop(), delivered.stop()]);
     await listener.stop();

@@ -44,7 +44,7 @@ export function createInvites(sql: Sql): Invites {
     async list(caller, { status, before, limit }) {
       const rows = await sql<{ item: Invite | null }[]>`
         with ${reading(sql, caller)}
-        select app.invite_json(i) as item from me left join lateral (
+        select case when i.id is not null then app.invite_json(i) end as item from me left join lateral (
           select * from app.invite i where (i.sender_id = me.id or i.receiver_id = me.id)
             ${status ? sql`and i.status = ${status}` : sql``} ${status === "pending" ? sql`and ${open}` : sql``}
             ${before === undefined ? sql`` : sql`and i.id < ${before}`}

@@ -25,7 +25,7 @@ export function createMessages(sql: Sql): Messages {
         with ${reading(sql, caller)}, room as (
           select m.room_id as id from me join app.room_member m on m.user_id = me.id where m.room_id = ${roomId}
         )
-        select room.id is not null as member, app.message_json(m) as item from me left join room on true left join lateral (
+        select room.id is not null as member, case when m.id is not null then app.message_json(m) end as item from me left join room on true left join lateral (
           select * from app.message m
           where m.room_id = room.id ${before === undefined ? sql`` : sql`and m.id < ${before}`}
           order by m.id desc limit ${limit + 1}

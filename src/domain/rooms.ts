@@ -55,7 +55,7 @@ export function createRooms(sql: Sql): Rooms {
     async list(caller, { before, limit }) {
       const rows = await sql<{ item: Room | null }[]>`
         with ${reading(sql, caller)}
-        select app.room_json(r) as item from me left join lateral (
+        select case when r.id is not null then app.room_json(r) end as item from me left join lateral (
           select r.* from app.room_member m join app.room r on r.id = m.room_id
           where m.user_id = me.id ${before === undefined ? sql`` : sql`and r.id < ${before}`}
           order by r.id desc limit ${limit + 1}

@@ -55,7 +55,7 @@ export function createTasks(sql: Sql): Tasks {
     async list(caller, { status, before, limit }) {
       const rows = await sql<{ item: Task | null }[]>`
         with ${reading(sql, caller)}
-        select app.task_json(t) as item from me left join lateral (
+        select case when t.id is not null then app.task_json(t) end as item from me left join lateral (
           select * from app.task t where ${mine} ${status ? sql`and t.status = ${status}` : sql``}
             ${before === undefined ? sql`` : sql`and t.id < ${before}`}
           order by t.id desc limit ${limit + 1}

@@ -14,8 +14,10 @@ import type { Env } from "./env.ts";
 import { healthRoutes, type Readiness } from "./health.ts";
 import { inboxRoutes } from "./inbox.ts";
 import { type HttpMeter, type MetricsSource, measured, metricsRoutes } from "./metrics.ts";
+import { openApiRoutes } from "./openapi.ts";
 import { problem, renderError } from "./problem.ts";
 import { publishRoutes } from "./publish.ts";
+import { type Sampler, statusRoutes } from "./status.ts";
 import { type StreamServices, streamRoutes } from "./streams.ts";
 import { ticketRoutes } from "./tickets.ts";
 
@@ -27,6 +29,7 @@ export interface AppServices extends StreamServices {
   /** Further routes under /api that ask for a token: the reference domain's. */
   readonly domain: readonly Hono<Env>[];
   readonly metrics: MetricsSource & HttpMeter;
+  readonly sampler: Sampler;
   /** On the embedded database operators' routes ask for no token. */
   readonly embedded: boolean;
   /** Further routes under /: chat streams, pages. */
@@ -37,7 +40,8 @@ export interface AppServices extends StreamServices {
 const MAX_BODY = 64 * 1024;
 
 export function createApp(services: AppServices): Hono {
-  const { gate, inbox, tickets, producer, readiness, origins, domain, pages, log, metrics, embedded } = services;
+  const { gate, inbox, tickets, producer, readiness, origins, domain, pages, log, metrics, sampler, embedded } =
+    services;
   const app = new Hono({ strict: false });
   app.onError(renderError(log));
   app.notFound((c) => problem(c, 404, "not_found", `There is nothing at ${c.req.path}.`));
@@ -49,6 +53,7 @@ export function createApp(services: AppServices): Hono {
   app.use("/api/*", bodyLimit({ maxSize: MAX_BODY, onError: tooLarge }));
   app.route("/", healthRoutes(readiness));
   app.route("/", metricsRoutes(metrics, embedded ? null : gate));
+  app.route("/", statusRoutes(sampler, embedded ? null : gate));
   app.route("/", streamRoutes(services));
   for (const page of pages) app.route("/", page);
 
@@ -61,6 +66,7 @@ export function createApp(services: AppServices): Hono {
   api.use(gate.rest);
   for (const routes of [inboxRoutes(inbox), ticketRoutes(tickets), ...domain]) api.route("/", routes);
   app.route("/api", api);
+  app.route("/", openApiRoutes(app));
   return app;
 }
 

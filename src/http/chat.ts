@@ -9,6 +9,7 @@ import { TidingsError } from "../errors.ts";
 import type { UserRef } from "../protocol/frames.ts";
 import { watchExpiry } from "./expiry.ts";
 import { type Opening, openSse, openWebSocket, type Session } from "./opening.ts";
+import { streamRoute } from "./schema.ts";
 import { renew } from "./session.ts";
 import { type StreamServices, tasteOf } from "./streams.ts";
 import { createTyping } from "./typing.ts";
@@ -62,11 +63,15 @@ export function chatRoutes(services: ChatServices): ChatRoutes {
       },
     };
   };
-  routes.get("/ws/chat/:kind{direct|task|group|room}/:room{[0-9]{1,15}}", (c) =>
-    openWebSocket(services, c, opening(c, timing.heartbeatMs ?? 25_000)),
+  routes.get(
+    "/ws/chat/:kind{direct|task|group|room}/:room{[0-9]{1,15}}",
+    streamRoute("A room's stream over WebSocket", 101),
+    (c) => openWebSocket(services, c, opening(c, timing.heartbeatMs ?? 25_000)),
   );
-  routes.get("/sse/chat/:kind{direct|task|group|room}/:room{[0-9]{1,15}}", (c) =>
-    openSse(services, c, opening(c, timing.sseHeartbeatMs ?? 20_000)),
+  routes.get(
+    "/sse/chat/:kind{direct|task|group|room}/:room{[0-9]{1,15}}",
+    streamRoute("A room's stream over SSE", 200),
+    (c) => openSse(services, c, opening(c, timing.sseHeartbeatMs ?? 20_000)),
   );
   return {
     routes,

@@ -1,6 +1,7 @@
 /** `/metrics` for Prometheus, and the duration of every request by route. */
 import { Hono, type MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
+import { describeRoute } from "hono-openapi";
 import type { Gate } from "./gate.ts";
 
 export interface MetricsSource {
@@ -19,7 +20,11 @@ export const OPERATOR_SCOPES: readonly string[] = ["metrics", "publish"];
 export function metricsRoutes(metrics: MetricsSource, gate: Gate | null): Hono {
   const app = new Hono();
   if (gate) app.use("/metrics", gate.scope(...OPERATOR_SCOPES));
-  app.get("/metrics", async (c) => c.body(await metrics.render(), 200, { "content-type": metrics.contentType }));
+  app.get(
+    "/metrics",
+    describeRoute({ summary: "Prometheus metrics", tags: ["operations"], responses: { 200: { description: "Text" } } }),
+    async (c) => c.body(await metrics.render(), 200, { "content-type": metrics.contentType }),
+  );
   return app;
 }
 

@@ -103,6 +103,29 @@ export function route(
   });
 }
 
+/** The line of a stream's route: WebSocket (101) or SSE (200). */
+export function streamRoute(summary: string, status: 101 | 200): MiddlewareHandler {
+  const parameters = [
+    "last_event_id",
+    "types",
+    "alias",
+    "token",
+    "ticket",
+    ...(status === 200 ? ["named", "heartbeat"] : []),
+  ];
+  return describeRoute({
+    summary,
+    tags: ["streams"],
+    parameters: parameters.map((name) => ({ name, in: "query", schema: { type: "string" } })),
+    responses: {
+      [status]: {
+        description: "Frames: see the schemas Frame_*",
+        ...(status === 200 ? { content: { "text/event-stream": { schema: { type: "string" } } } } : {}),
+      },
+    },
+  });
+}
+
 export const problemDocument: z.ZodType = z.object({
   type: z.string(),
   title: z.string(),

@@ -3,6 +3,7 @@ import { type Context, Hono } from "hono";
 import type { Taste } from "../core/entry.ts";
 import { type AskedCursor, parseCursor } from "../protocol/cursor.ts";
 import { type Opening, type OpeningServices, openSse, openWebSocket } from "./opening.ts";
+import { streamRoute } from "./schema.ts";
 import { openSession, type SessionServices } from "./session.ts";
 
 export type StreamServices = OpeningServices & SessionServices;
@@ -20,8 +21,12 @@ export function streamRoutes(services: StreamServices): Hono {
         openSession(services, identity, asked, taste, heartbeatMs / 1_000, transport),
     };
   };
-  app.get("/ws/notifications", (c) => openWebSocket(services, c, opening(c, services.timing.heartbeatMs ?? 25_000)));
-  app.get("/sse/notifications", (c) => openSse(services, c, opening(c, services.timing.sseHeartbeatMs ?? 20_000)));
+  app.get("/ws/notifications", streamRoute("The user's stream over WebSocket", 101), (c) =>
+    openWebSocket(services, c, opening(c, services.timing.heartbeatMs ?? 25_000)),
+  );
+  app.get("/sse/notifications", streamRoute("The user's stream over SSE", 200), (c) =>
+    openSse(services, c, opening(c, services.timing.sseHeartbeatMs ?? 20_000)),
+  );
   return app;
 }
 

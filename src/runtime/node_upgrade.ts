@@ -62,7 +62,7 @@ export function createGate(upgradeMs: number, log: Log): Gate {
     }
     const outgoing = respondOn(request, socket);
     if (!outgoing) return null;
-    const cut = setTimeout(() => {}, upgradeMs);
+    const cut = setTimeout(() => socket.destroy(), upgradeMs);
     outgoing.once("close", () => clearTimeout(cut));
     pending.set(request, { socket, head, outgoing, cut });
     return outgoing;

@@ -1,0 +1,67 @@
+/**
+ * `/openapi.json`: OpenAPI 3.1, made from the schemas that validate the requests, once per process; and `/docs`, a page
+ * that draws it and asks nothing of the internet.
+ */
+import { Hono } from "hono";
+import { generateSpecs } from "hono-openapi";
+import { z } from "zod";
+import { DOCS_PAGE } from "./docs_page.ts";
+import { frameSchemas } from "./frame_schema.ts";
+
+const DOCUMENTATION = {
+  openapi: "3.1.0",
+  info: {
+    title: "Tidings",
+    version: "0.1.0",
+    description:
+      "In-app notifications on Postgres. HTTP writes, streams inform: every frame of a stream is one of the schemas Frame*.",
+  },
+  security: [{ bearer: [] }, { cookie: [] }],
+  components: {
+    securitySchemes: {
+      bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT" },
+      cookie: { type: "apiKey", in: "cookie", name: "access" },
+    },
+  },
+};
+
+export interface Document {
+  readonly paths: Readonly<Record<string, Record<string, unknown>>>;
+  readonly components: { readonly schemas: Record<string, unknown> };
+}
+
+/** @param app the whole app, to be asked when the first request comes: its routes are all there by then */
+export function openApiRoutes(app: Hono): Hono {
+  let made: Promise<Document> | undefined;
+  const routes = new Hono();
+  routes.get("/openapi.json", async (c) => {
+    made ??= document(app);
+    return c.json(await made);
+  });
+  routes.get("/docs", (c) =>
+    c.html(DOCS_PAGE, 200, {
+      "content-security-policy": "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
+    }),
+  );
+  return routes;
+}
+
+async function document(app: Hono): Promise<Document> {
+  const spec = (await generateSpecs(app, { documentation: DOCUMENTATION as never })) as unknown as Document;
+  // hono-openapi's guess at what a failed validation answers; ours is the problem document under "default"
+  for (const item of Object.values(spec.paths)) {
+    for (const operation of Object.values(item))
+      delete (operation as { responses?: Record<string, unknown> }).responses?.["400"];
+  }
+  const frames = Object.entries(frameSchemas).map(([type, schema]) => [`Frame_${type}`, jsonSchema(schema)] as const);
+  return {
+    ...spec,
+    components: { ...spec.components, schemas: { ...spec.components?.schemas, ...Object.fromEntries(frames) } },
+  };
+}
+
+function jsonSchema(schema: z.ZodType): unknown {
+  const { $schema, ...rest } = z.toJSONSchema(schema, { target: "draft-2020-12", reused: "inline" });
+  void $schema;
+  return rest;
+}
