@@ -5,13 +5,11 @@
  */
 import mittModule from "mitt";
 import type { Frame } from "../protocol/frames.ts";
+import type { CustomEvents } from "./index.ts";
 import type { AnyFrame } from "./transport.ts";
 
 // mitt's types say CommonJS, what runs is its ES module: the function itself.
 const mitt = mittModule as unknown as typeof mittModule.default;
-
-// biome-ignore lint/suspicious/noEmptyInterface: it is there to be merged into
-export interface CustomEvents {}
 
 type Named<F, T extends string> = F extends { type: infer Types } ? (T extends Types ? F & { type: T } : never) : never;
 

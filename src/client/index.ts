@@ -14,7 +14,7 @@ export type {
   UserRef,
 } from "../protocol/frames.ts";
 export { type Client, type ConnectOptions, connect } from "./client.ts";
-export type { CustomEvents, EventName, EventOf } from "./events.ts";
+export type { EventName, EventOf } from "./events.ts";
 export type { InboxCalls, ListQuery, Page } from "./inbox.ts";
 export type { State, Way } from "./machine.ts";
 export type { PageEvent, Platform } from "./platform.ts";
@@ -22,3 +22,7 @@ export { RequestError } from "./rest.ts";
 export type { Bulk, Inbox, Snapshot } from "./snapshot.ts";
 export { claimsOf, type GetToken } from "./token.ts";
 export type { AnyFrame } from "./transport.ts";
+
+/** A producer's own types, declared by merging; empty here. Part of this module, since a re-export could not be merged into. */
+// biome-ignore lint/suspicious/noEmptyInterface: it is there to be merged into
+export interface CustomEvents {}

@@ -58,11 +58,30 @@ export function createRelay(sql: Sql, failed: (error: unknown) => void): Relay {
     }, POLL_MS);
   }
 
+  /**
+   * While there is no relay, busy writers hold the lock shared all the time and a try never meets it free. One that
+   * waits stops further writers from taking it; they hold it for one commit.
+   */
+  async function stand(connection: Sql): Promise<boolean> {
+    try {
+      await connection.begin(async (tx) => {
+        await tx`set local lock_timeout = '50ms'`;
+        await tx`select pg_advisory_lock(${LOCK_CLASS}, 0)`;
+      });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   return {
     async beat(connection) {
       if (elected) return connection`select tidings.relay()`;
-      const [row] = await connection<{ won: boolean }[]>`select pg_try_advisory_lock(${LOCK_CLASS}, 0) as won`;
-      elected = row!.won;
+      const [row] = await connection<{ won: boolean; taken: boolean }[]>`
+        select pg_try_advisory_lock(${LOCK_CLASS}, 0) as won, exists (
+          select from pg_locks where locktype = 'advisory' and classid = ${LOCK_CLASS} and objid = 0 and granted
+            and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database())) as taken`;
+      elected = row!.won || (!row!.taken && (await stand(connection)));
     },
     noticed() {
       heardAt = performance.now();

@@ -130,7 +130,7 @@ export function createRooms(sql: Sql): Rooms {
     }
     const rows = await sql<{ id: number | null }[]>`
       with ${acting(sql, caller)}
-      select app.direct_room(me.id, u.id) as id from me left join app."user" u on u.id = ${other}`;
+      select case when u.id is not null then app.direct_room(me.id, u.id) end as id from me left join app."user" u on u.id = ${other}`;
     const { id } = answerOf(rows);
     if (id === null) throw new TidingsError("invalid", `member_ids: there is no user ${other}.`);
     const [row] = await sql<{ room: Room }[]>`select app.room_json(r) as room from app.room r where r.id = ${id}`;

@@ -85,6 +85,7 @@ export async function openWebSocket(services: OpeningServices, c: Context, openi
     kind: opening.kind,
     log,
     ...timing,
+    cursors: c.req.query("cursors") === "1",
     onOpen(transport) {
       session = admitted.run(transport);
       meter.opened("websocket");

@@ -28,6 +28,8 @@ export interface WebSocketOptions {
   /** Exactly once: as soon as this side closes, else when the client does. Also where `onOpen` never came. */
   onClosed(code: number): void;
   readonly log: Log;
+  /** Tell the client, by `{"type":"cursor","id":N}`, of entries it is not sent. Default false: nothing is said. */
+  readonly cursors?: boolean;
   /** Between two protocol pings, in ms; 25,000. */
   readonly heartbeatMs?: number;
   /** How long a ping may stay unanswered by anything at all, in ms; 20,000. */
@@ -92,7 +94,9 @@ class WebSocketTransport implements Transport, PeerEvents, Beat {
 
   begin(): void {}
 
-  pass(): void {}
+  pass(id: number): void {
+    if (this.#options.cursors && !this.#ended) this.#peer?.send(`{"type":"cursor","id":${id}}`);
+  }
 
   drained(): Promise<void> {
     return this.congested && this.#peer ? this.#congest(this.#peer).drained() : Promise.resolve();
@@ -155,7 +159,8 @@ class WebSocketTransport implements Transport, PeerEvents, Beat {
       return;
     }
     const { frame } = parsed;
-    if (frame.type === "ping" || frame.type === "bare_ping") this.#reply(PONG);
+    if (frame.type === "ping") this.#reply(PONG);
+    else if (frame.type === "bare_ping") this.#reply("pong");
     else this.#queue(frame);
   }
 

@@ -152,10 +152,10 @@ const SETTINGS = {
 const FLOOR_TRIGGER = `
   create function notify_floor() returns trigger language plpgsql as $$
   begin
-    perform pg_notify('floor', json_build_object('to', new.user_id, 'type', 'notification', 'id', new.n, 'data',
-      json_build_object('id', new.n, 'notification_id', new.n, 'title', 'A row', 'message', 'Row ' || new.n || ' was written',
+    perform pg_notify('floor', jsonb_build_object('to', new.user_id, 'type', 'notification', 'id', new.n, 'data',
+      jsonb_build_object('id', new.n, 'notification_id', new.n, 'title', 'A row', 'message', 'Row ' || new.n || ' was written',
         'notification_type', 'row', 'is_read', false, 'created_at', clock_timestamp(), 'timestamp', clock_timestamp(),
-        'data', json_build_object('n', new.n), 'n', new.n))::text);
+        'data', jsonb_build_object('n', new.n), 'n', new.n))::text);
     return null;
   end $$;
   create trigger notify_floor after insert on source for each row execute function notify_floor()`;

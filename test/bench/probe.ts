@@ -34,6 +34,10 @@ export async function probe(child: ChildProcess): Promise<Probe> {
   });
   const socket = new WebSocket(address);
   await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
+  // A process under inspection does not end before its inspector has left.
+  child.stderr!.on("data", (chunk: Buffer) => {
+    if (chunk.includes("Waiting for the debugger to disconnect")) socket.close();
+  });
   const open = new Map<number, (reply: Reply) => void>();
   let asked = 0;
   socket.on("message", (data: Buffer) => {

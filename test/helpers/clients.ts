@@ -67,7 +67,7 @@ export function socket(url: string, { protocols = [], headers = {}, deaf }: Sock
       resolve({ code, reason: String(reason) });
     });
   });
-  ws.on("message", (data) => log.push(JSON.parse(String(data))));
+  ws.on("message", (data) => log.push(parsed(String(data))));
   const client: Client = { ...log, closed, send: (message) => ws.send(encoded(message)), close: () => ws.close(1000) };
   return new Promise((resolve, reject) => {
     ws.on("unexpected-response", (_request, response) => {
@@ -90,7 +90,7 @@ export function strictSocket(url: string, { protocols = [], headers = {} }: Sock
       resolve({ code, reason });
     });
   });
-  ws.addEventListener("message", ({ data }) => log.push(JSON.parse(String(data))));
+  ws.addEventListener("message", ({ data }) => log.push(parsed(String(data))));
   const client: Client = { ...log, closed, send: (message) => ws.send(encoded(message)), close: () => ws.close(1000) };
   return new Promise((resolve, reject) => {
     ws.addEventListener("open", () => resolve({ ...client, protocol: ws.protocol }));
@@ -204,4 +204,9 @@ export function curl(...args: string[]): CurlClient {
     });
   });
   return { ...read, exited, close: () => void child.kill() };
+}
+
+/** The answer to a bare `ping` is bare too. */
+function parsed(text: string): Frame {
+  return text === "pong" ? ({ type: "pong", bare: true } as Frame) : JSON.parse(text);
 }

@@ -1,170 +1,49 @@
-/**
- * The embedded Postgres, with real binaries and real processes: what is killed here is really killed.
- */
-import { type ChildProcess, spawn } from "node:child_process";
-import {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+/** The embedded Postgres, with real binaries and real processes: what is killed here is really killed. */
+import { spawn } from "node:child_process";
+import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import postgres from "postgres";
+import type { Sql } from "postgres";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { findBinaries } from "../../src/embedded/binaries.ts";
 import { type Embedded, startEmbedded } from "../../src/embedded/start.ts";
-import { TidingsError } from "../../src/errors.ts";
+import {
+  ask,
+  child,
+  children,
+  cleanUp,
+  finish,
+  gone,
+  linux,
+  NOBODY,
+  onPlatform,
+  place,
+  places,
+  refusedBy,
+  root,
+  serverPid,
+  supervisorOf,
+  until,
+} from "../helpers/embedded_processes.ts";
 
 const test = suite("embedded postgres");
-const script = fileURLToPath(new URL("../helpers/embedded_child.ts", import.meta.url));
-const linux = process.platform === "linux";
-const root = linux && process.getuid?.() === 0;
-const NOBODY = 65534;
-
 /** For what looks into /proc. */
 const onLinux: typeof test | typeof test.skip = linux ? test : test.skip;
-
-const places: string[] = [];
-const children = new Set<ChildProcess>();
-
-/** A new directory that every account may pass through, removed at the end. */
-function place(owner?: number): string {
-  const dir = mkdtempSync(join(tmpdir(), "tidings-embedded-"));
-  chmodSync(dir, 0o711);
-  if (owner !== undefined) chownSync(dir, owner, owner);
-  places.push(dir);
-  return dir;
-}
 
 /** Most tests share one directory, with nothing running in it between them: each initdb costs half a second. */
 const shared = place();
 
-interface Report {
-  readonly url: string;
-  readonly attached: boolean;
-  readonly dir: string;
-  readonly error?: string;
-  readonly code?: string;
+/** Starts again and finds every row up to the last acknowledged one. */
+async function assertKept(dir: string, acknowledged: number): Promise<void> {
+  const next = await startEmbedded({ dir });
+  const count = (sql: Sql) => sql<{ n: number }[]>`select count(*)::int as n from written where n <= ${acknowledged}`;
+  assert.is((await ask(next.url, count))[0]?.n, acknowledged);
+  await next.stop();
 }
 
-interface Child {
-  readonly process: ChildProcess;
-  readonly report: Report;
-  /** Lines after the first. */
-  readonly lines: string[];
-  readonly complaints: () => string;
-  readonly exited: Promise<void>;
-}
-
-async function child(mode: "hold" | "write", dir: string, uid?: number): Promise<Child> {
-  const started = spawn(process.execPath, ["--import", "tsx", script, mode, dir], {
-    stdio: "pipe",
-    ...(uid === undefined ? {} : { uid, gid: uid, env: { ...process.env, TMPDIR: place(uid) } }),
-  });
-  children.add(started);
-  const exited = new Promise<void>((resolve) => started.once("close", () => resolve()));
-  let complaints = "";
-  started.stderr.setEncoding("utf8").on("data", (text: string) => {
-    complaints += text;
-  });
-  const lines: string[] = [];
-  let rest = "";
-  started.stdout.setEncoding("utf8").on("data", (text: string) => {
-    const parts = (rest + text).split("\n");
-    rest = parts.pop() ?? "";
-    lines.push(...parts);
-  });
-  await until("the child to report", () => lines.length > 0 || started.exitCode !== null, 20_000);
-  const first = lines.shift();
-  if (first === undefined) throw new Error(`the child ended (${started.exitCode}): ${complaints}`);
-  const report = JSON.parse(first) as Report;
-  return { process: started, report, lines, complaints: () => complaints, exited };
-}
-
-/** Ends a child the proper way. */
-async function finish(one: Child): Promise<void> {
-  one.process.stdin?.end();
-  await one.exited;
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 8_000): Promise<void> {
-  for (const deadline = Date.now() + ms; !(await holds()); await sleep(20)) {
-    if (Date.now() > deadline) throw new Error(`waited ${ms} ms in vain for ${what}`);
-  }
-}
-
-async function ask<T>(url: string, question: (sql: postgres.Sql) => Promise<T>): Promise<T> {
-  const sql = postgres(url, { max: 1, connect_timeout: 3, onnotice: () => {} });
-  try {
-    return await question(sql);
-  } finally {
-    await sql.end({ timeout: 1 });
-  }
-}
-
-const serverPid = (url: string): Promise<number> =>
-  ask(url, async (sql) => {
-    const [row] = await sql<{ pid: number }[]>`
-      select (regexp_match(pg_read_file('postmaster.pid'), '^\\d+'))[1]::int as pid`;
-    return row?.pid ?? 0;
-  });
-
-/** True when no process is left, zombies aside (they hold nothing, and are their parent's to bury). */
-function gone(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return linux && /\) Z/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  } catch {
-    return true;
-  }
-}
-
-/** The shell that waits for the server, and its watcher. */
-function supervisorOf(pid: number): { shell: number; watcher: number } {
-  const shell = Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1]);
-  const offspring = readFileSync(`/proc/${shell}/task/${shell}/children`, "utf8").trim().split(" ").map(Number);
-  return { shell, watcher: offspring.find((one) => one !== pid) ?? 0 };
-}
-
-async function refusedBy(attempt: () => Promise<unknown>): Promise<TidingsError> {
-  try {
-    await attempt();
-  } catch (error) {
-    assert.instance(error, TidingsError);
-    return error as TidingsError;
-  }
-  throw new Error("it was not refused");
-}
-
-/** Runs `body` as if this machine were another one. */
-async function onPlatform<T>(platform: string, arch: string, body: () => Promise<T>): Promise<T> {
-  const real = { platform: process.platform, arch: process.arch };
-  const become = (values: object): void => {
-    for (const [key, value] of Object.entries(values)) Object.defineProperty(process, key, { value });
-  };
-  become({ platform, arch });
-  try {
-    return await body();
-  } finally {
-    become(real);
-  }
-}
-
-test.after(async () => {
-  for (const one of children) one.kill("SIGKILL");
-  await sleep(300);
-  for (const dir of places) rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
-});
+test.after(cleanUp);
 
 test("the first start makes a database with a password, logical WAL and 100 connections, and stop() ends the server", async () => {
   const dir = join(place(), "not", "there", "yet");
@@ -240,14 +119,7 @@ test("kill -9 of the only owner takes the server down within seconds and loses n
   await writer.exited;
   await until("the server to go", () => gone(pid), 4_000);
 
-  const next = await startEmbedded({ dir });
-  const acknowledged = Number(writer.lines.at(-1));
-  const rows = await ask(
-    next.url,
-    (sql) => sql<{ n: number }[]>`select count(*)::int as n from written where n <= ${acknowledged}`,
-  );
-  assert.is(rows[0]?.n, acknowledged);
-  await next.stop();
+  await assertKept(dir, Number(writer.lines.at(-1)));
 });
 
 onLinux("kill -9 of the owner, the server and its supervisor at once loses no acknowledged row either", async () => {
@@ -259,14 +131,7 @@ onLinux("kill -9 of the owner, the server and its supervisor at once loses no ac
   for (const one of [writer.process.pid ?? 0, shell, pid]) process.kill(one, "SIGKILL");
   await writer.exited;
 
-  const next = await startEmbedded({ dir });
-  const acknowledged = Number(writer.lines.at(-1));
-  const rows = await ask(
-    next.url,
-    (sql) => sql<{ n: number }[]>`select count(*)::int as n from written where n <= ${acknowledged}`,
-  );
-  assert.is(rows[0]?.n, acknowledged);
-  await next.stop();
+  await assertKept(dir, Number(writer.lines.at(-1)));
 });
 
 onLinux("a server whose supervisor and owner were killed is stopped and replaced by the next start", async () => {

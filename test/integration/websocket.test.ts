@@ -216,8 +216,8 @@ test("ping, as a frame and as bare text, is answered by pong, in order", async (
   const { client } = await seat();
   client.send({ type: "ping" });
   client.send("ping");
-  await eventually(() => assert.is(client.all("pong").length, 2));
-  assert.equal(client.frames.slice(1), [{ type: "pong" }, { type: "pong" }]);
+  await eventually(() => assert.is(client.frames.length, 3));
+  assert.equal(client.frames.slice(1), [{ type: "pong" }, { type: "pong", bare: true }]);
 });
 
 const BAD: readonly [string, string | Uint8Array, string][] = [

@@ -18,6 +18,7 @@ export interface FileResult {
 }
 
 const RUN = fileURLToPath(new URL("../run.ts", import.meta.url));
+const LOAD_MS = 30_000;
 const KEPT_OUTPUT = 1_000_000;
 const running = new Set<ChildProcess>();
 
@@ -99,18 +100,18 @@ export function runChild(file: TestFile, env: NodeJS.ProcessEnv): Promise<FileRe
     killGroup(child);
   };
   let testTimer: NodeJS.Timeout | undefined;
-  const rearm = (): void => {
+  const rearm = (ms: number): void => {
     clearTimeout(testTimer);
-    const late = () => expire(`${tally.current()} did not finish within ${file.testTimeoutMs / 1_000} s`);
-    testTimer = setTimeout(late, file.testTimeoutMs);
+    testTimer = setTimeout(() => expire(`${tally.current()} did not finish within ${ms / 1_000} s`), ms);
   };
   const late = () => expire(`the file did not finish within ${file.fileTimeoutMs / 1_000} s, at ${tally.current()}`);
   const fileTimer = setTimeout(late, file.fileTimeoutMs);
   child.on("message", (message: Message) => {
     tally.take(message);
-    rearm();
+    rearm(file.testTimeoutMs);
   });
-  rearm();
+  // A short deadline is for the tests; on a busy machine loading alone may take longer.
+  rearm(Math.max(file.testTimeoutMs, LOAD_MS));
   return new Promise((resolve) => {
     let ended = false;
     const finish = (exit: string): void => {

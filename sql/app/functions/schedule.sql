@@ -1,6 +1,6 @@
 -- What falls due by the clock: invites expire, tasks are reminded of and become overdue. The state stands in the rows,
 -- so nothing is missed after a downtime and nothing is sent twice, whoever runs this and however often.
--- worker/scheduler.ts runs it on one instance at a time. Rows that somebody is just writing wait for the next round.
+-- Every instance asks (worker/scheduler.ts), one at a time acts. Rows that somebody is just writing wait for the next round.
 
 -- Invites past expires_at become expired; the trigger on the table tells both sides. Returns how many.
 create or replace function app.expire_invites(most int) returns int
@@ -78,8 +78,9 @@ return least(
   (select min(due_at) - before_due from app.task
     where status in ('todo', 'in_progress') and reminded_for is distinct from due_at));
 
--- One round: at most `most` of each. Returns how much was done, and the seconds until the next round has work (null:
--- none is in sight; negative: at once).
+-- One round: at most `most` of each. Returns how much was done, null where another instance is just at it, and the
+-- seconds until there is something to do again (null: nothing is in sight; not positive: at once).
+-- 1953063019 is the scheduler's lock; it ends with the transaction, so that there is no office to inherit from the dead.
 create or replace function app.run_schedule(reminder_seconds int, most int, out done int, out wait double precision)
 language plpgsql security definer
 set search_path = app, pg_temp
@@ -87,6 +88,8 @@ as $$
 declare
   before_due interval := make_interval(secs => reminder_seconds);
 begin
-  done := app.expire_invites(most) + app.remind_of_tasks(before_due, most) + app.call_tasks_overdue(most);
+  if pg_try_advisory_xact_lock(1953063019, 0) then
+    done := app.expire_invites(most) + app.remind_of_tasks(before_due, most) + app.call_tasks_overdue(most);
+  end if;
   wait := extract(epoch from app.next_due(before_due)) - extract(epoch from clock_timestamp());
 end $$;

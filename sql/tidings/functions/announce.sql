@@ -4,12 +4,12 @@
 
 -- The envelope of a stored entry, and the one for an entry that does not fit a NOTIFY: its payload is read.
 create or replace function tidings.entry_envelope(
-  user_id text, id bigint, event jsonb, notification jsonb, streamed boolean, created_at timestamptz
+  user_id text, id bigint, event jsonb, notification text, streamed boolean, created_at text
 ) returns text
 language sql stable
-return '{"type":"notify","group":' || to_json('user_' || user_id)::text || ',"id":' || id::text
-  || ',"created_at":"' || tidings.utc(created_at) || case when streamed then '"' else '","streamed":false' end
-  || ',"payload":{' || concat_ws(',', '"event":' || event::text, '"notification":' || notification::text) || '}}';
+return concat('{"type":"notify","group":', to_json('user_' || user_id), ',"id":', id, ',"created_at":"', created_at,
+  case when streamed then '"' else '","streamed":false' end, ',"payload":{', '"event":' || event::text,
+  case when event is not null and notification is not null then ',' end, '"notification":' || notification, '}}');
 
 create or replace function tidings.brief_envelope(user_id text, id bigint) returns text
 language sql stable

@@ -9,6 +9,8 @@ declare
   wish tidings.preference;
   entry_id bigint;
   moment timestamptz;
+  created_at text;
+  notification text;
   envelope text;
 begin
   if o.event is null and o.message is null then
@@ -39,8 +41,9 @@ begin
   if wish.email and o.message is not null then
     insert into tidings.email (user_id, id, type, created_at, next_at) values (o.target, entry_id, o.type, moment, moment);
   end if;
-  envelope := tidings.entry_envelope(o.target, entry_id, o.event,
-    tidings.canonical(entry_id, o.type, o.title, o.message, o.data, false, false, moment), coalesce(wish.stream, true), moment);
+  created_at := tidings.utc(moment);
+  notification := tidings.notification_json(entry_id, o.type, o.title, o.message, o.data, false, false, created_at);
+  envelope := tidings.entry_envelope(o.target, entry_id, o.event, notification, coalesce(wish.stream, true), created_at);
   return case when octet_length(envelope) <= 7898 then envelope else tidings.brief_envelope(o.target, entry_id) end;
 end $$;
 
@@ -56,7 +59,7 @@ begin
     return tidings.transient_envelope(o.target, o.event);
   when 'c' then
     return o.event || jsonb_build_object('group', o.target);
-  else
+  when 'r', 'f' then
     insert into tidings.inbox as i (user_id, unread_count, floor_id) values (o.target, o.delta, o.floor)
     on conflict (user_id) do update set unread_count = i.unread_count + excluded.unread_count,
       floor_id = greatest(i.floor_id, excluded.floor_id);

@@ -98,9 +98,11 @@ begin
       insert into email (user_id, id, type, created_at, next_at)
       select user_id, id, type, moment, moment from numbered where wish & 2 > 0 and message is not null
     )
-    select n, 'e'::"char" kind, user_id target, id, null::jsonb event, 0::bigint delta, entry_envelope(user_id, id, event,
-      canonical(id, type, title, message, data, false, false, moment), wish & 1 = 0, moment) envelope
-    from numbered
+    select n, 'e'::"char" kind, user_id target, id, null::jsonb event, 0::bigint delta, entry_envelope(
+      user_id, id, event, notification, wish & 1 = 0, created_at) envelope
+    from (  -- each `offset 0` keeps what is in it from being done twice
+      select *, notification_json(id, type, title, message, data, false, false, created_at) notification
+      from (select *, utc(moment) created_at from numbered offset 0) dated offset 0) shown
     union all
     select n, kind, target, null, event, delta, null from mine where kind <> 'e'
     order by n

@@ -10,7 +10,6 @@ create domain tidings.event as jsonb constraint event_shape check (
   value is null or jsonb_typeof(value) = 'object' and coalesce(jsonb_typeof(value -> 'type') = 'string', false)
   and not value ?| array['id', 'more'] and value ->> 'type' <> all (array['ready', 'reset', 'pong', 'error', '']));
 create domain tidings.fields as jsonb constraint fields_shape check (jsonb_typeof(value) = 'object');
-create domain tidings.outbox_kind as "char" constraint outbox_kind_known check (value in ('e', 't', 'c', 'r', 'f'));
 comment on domain tidings.event is 'a JSON object with a type; the keys id and more and the types ready, reset, pong and error are reserved';
 
 -- One row per user who was ever notified: the head of the user's dense sequence, and its counters.
@@ -60,7 +59,7 @@ create unlogged table tidings.outbox (
   xid xid8 not null default pg_current_xact_id(),
   n bigint generated always as identity,
   head boolean not null,
-  kind tidings.outbox_kind not null,
+  kind "char" not null,
   target tidings.address not null,
   event tidings.event,
   type tidings.label,
