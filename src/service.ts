@@ -54,6 +54,10 @@ export interface ServiceOptions {
   readonly timing?: Timing;
   /** Connections of the pool. Default 10. */
   readonly poolSize?: number;
+  /** A pool to use instead of one of our own; left open by `stop`. */
+  readonly sql?: Sql | undefined;
+  /** A token check to use instead of JWT_SECRET and JWKS_URL. */
+  readonly verify?: Verify | undefined;
 }
 
 export interface Service {
@@ -61,6 +65,8 @@ export interface Service {
   start(): Promise<{ url: string; port: number }>;
   /** Drains and stops. Idempotent. */
   stop(): Promise<void>;
+  /** The routes, for a runtime to serve; `start` does so by itself where `serve` is given. */
+  app(runtime: Runtime): Hono;
   /** Publishing, once started. */
   readonly producer: Producer;
   readonly sql: Sql;
@@ -73,13 +79,15 @@ const SWEEP_MS: readonly [number, number] = [30_000, 60_000];
 export function createService(options: ServiceOptions): Service {
   const { config, log, database, timing = {} } = options;
   const failed = (what: string) => (error: unknown) => log.warn({ err: error }, what);
-  const sql = connect(database.url, { max: options.poolSize ?? 10 });
-  const verify = createVerifier({
-    secret: config.jwtSecret,
-    jwksUrl: config.jwksUrl,
-    issuer: config.jwtIssuer,
-    audience: config.jwtAudience,
-  });
+  const sql = options.sql ?? connect(database.url, { max: options.poolSize ?? 10 });
+  const verify =
+    options.verify ??
+    createVerifier({
+      secret: config.jwtSecret,
+      jwksUrl: config.jwksUrl,
+      issuer: config.jwtIssuer,
+      audience: config.jwtAudience,
+    });
   const metrics = createMetrics(sql, { listenSince: () => listeningSince });
   const sampler = createSampler(metrics);
   const reader = createEntries({ sql, observe: metrics.query });
@@ -211,7 +219,7 @@ export function createService(options: ServiceOptions): Service {
     if (server) await drain(server, admission, hub, config.drainSeconds * 1_000);
     await Promise.all([housekeeper.stop(), relay.stop(), delivered.stop()]);
     await listener.stop();
-    await close(sql);
+    if (!options.sql) await close(sql);
   }
 
   function stop(): Promise<void> {
@@ -219,7 +227,7 @@ export function createService(options: ServiceOptions): Service {
     return stopping;
   }
 
-  return { start, stop, producer, sql, verify };
+  return { start, stop, app, producer, sql, verify };
 }
 
 function reasonOf(error: unknown): string {

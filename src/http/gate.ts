@@ -53,10 +53,11 @@ export function createGate(options: GateOptions): Gate {
 
   const rest: MiddlewareHandler<Env> = async (c, next) => {
     const { identity, place } = await authenticate(restOffer(c.req.raw.headers), check);
-    if (place === "cookie" && WRITES.has(c.req.method) && !allowed(c, "cookie")) {
+    // every browser names the origin of a write: without one it is no page of ours either
+    if (place === "cookie" && WRITES.has(c.req.method) && !(c.req.header("origin") && allowed(c, "cookie"))) {
       throw new TidingsError(
         "forbidden",
-        "This page's origin may not write with the cookie: add it to ALLOWED_ORIGINS.",
+        "A write with the cookie takes an Origin that may: add this page's to ALLOWED_ORIGINS, or send Authorization.",
       );
     }
     if ((await revokedAt(identity.userId)) >= identity.issuedAt) {

@@ -5,20 +5,17 @@
  */
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { getRequestListener, type HttpBindings } from "@hono/node-server";
-import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
-import type { Context } from "hono";
+import { getRequestListener } from "@hono/node-server";
 import { describe, TidingsError } from "../errors.ts";
-import type { Log, PeerEvents, Sink } from "../transport/peer.ts";
+import type { Log } from "../transport/peer.ts";
 import type { Runtime } from "../transport/runtime.ts";
-import { openSink } from "./node_sink.ts";
-import { abandoned, createGate, type Gate } from "./node_upgrade.ts";
+import { type App, answer, createRuntime, type Env } from "./node_runtime.ts";
+import { createGate, type Gate } from "./node_upgrade.ts";
 
 /** Longer than a proxy keeps an idle connection (60 s is common), so that it never sends on one being closed. */
 const KEEP_ALIVE_MS = 65_000;
 /** How often idle connections are looked for while closing, in ms: one becomes idle when its response ends. */
 const IDLE_POLL_MS = 50;
-const SSE_HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
 
 export interface Server {
   readonly port: number;
@@ -42,18 +39,6 @@ export interface NodeOptions {
   readonly upgradeMs?: number;
   readonly log: Log;
 }
-
-interface App {
-  fetch(request: Request, env: object): Response | Promise<Response>;
-}
-
-/** What is made of a request once the app has answered it with 200; otherwise it is abandoned. */
-interface Takeover {
-  accept(headers: Headers): void;
-  abandon(): void;
-}
-
-type Env = HttpBindings & { takeover?: Takeover };
 
 /**
  * Starts a server.
@@ -89,80 +74,6 @@ function listen(server: HttpServer, host: string, port: number): Promise<void> {
       resolve();
     });
   });
-}
-
-/** Lets the app answer, then carries out what its route asked for. */
-function answer(app: App, request: Request, env: Env): Response | Promise<Response> {
-  const finish = (response: Response): Response => {
-    if (!env.takeover) return response;
-    if (response.status !== 200) {
-      env.takeover.abandon();
-      return response;
-    }
-    env.takeover.accept(response.headers);
-    // A new one each time: the library's is one object for all requests, and middleware may write to it.
-    return new Response(null, RESPONSE_ALREADY_SENT);
-  };
-  const failed = (error: unknown): never => {
-    env.takeover?.abandon();
-    throw error;
-  };
-  try {
-    const response = app.fetch(request, env);
-    return response instanceof Promise ? response.then(finish, failed) : finish(response);
-  } catch (error) {
-    return failed(error);
-  }
-}
-
-function createRuntime(gate: Gate, log: Log): Runtime {
-  return {
-    async upgrade(c: Context, protocol: string | undefined, events: PeerEvents): Promise<Response> {
-      const env = c.env as Env;
-      if (!gate.has(env.incoming)) {
-        abandoned(events, log);
-        return c.text("Connect with a WebSocket.", 426, { upgrade: "websocket", connection: "upgrade" });
-      }
-      env.takeover = {
-        accept: (headers) => gate.accept(env.incoming, protocol, headers, events),
-        abandon: () => abandoned(events, log),
-      };
-      return c.body(null);
-    },
-    sse(c: Context, headers, open, onClosed): Response {
-      const env = c.env as Env;
-      if (gate.has(env.incoming)) {
-        onClosed();
-        return c.text("This stream is no WebSocket: send the request without an Upgrade header.", 400);
-      }
-      env.takeover = {
-        accept: (all) => startSse(env, all, open, onClosed, log),
-        abandon: onClosed,
-      };
-      return c.body(null, 200, { ...SSE_HEADERS, ...headers });
-    },
-    address(c: Context): string {
-      return (c.env as Env).incoming.socket.remoteAddress?.replace(/^::ffff:(?=[\d.]+$)/, "") ?? "";
-    },
-  };
-}
-
-function startSse(env: Env, headers: Headers, open: (sink: Sink) => void, onClosed: () => void, log: Log): void {
-  const { incoming, outgoing } = env;
-  if (!outgoing.socket || outgoing.destroyed) {
-    // Gone already; or pipelined behind another response: such a stream would never learn that its client left.
-    incoming.socket.destroy();
-    onClosed();
-    return;
-  }
-  for (const [name, value] of headers) outgoing.appendHeader(name, value);
-  if (incoming.method === "HEAD") {
-    outgoing.end();
-    onClosed();
-    return;
-  }
-  outgoing.flushHeaders();
-  openSink(outgoing, open, onClosed, log);
 }
 
 function createClosing(server: HttpServer, gate: Gate): Pick<Server, "stopAccepting" | "close"> {

@@ -8,7 +8,7 @@ import type { Bench, Server } from "./bench.ts";
 import type { LoadHandlers } from "./load_process.ts";
 import { clock, median, percentile, table } from "./numbers.ts";
 import type { Child } from "./rpc.ts";
-import type { Written, WriterHandlers } from "./writer_process.ts";
+import type { WriterHandlers, Written } from "./writer_process.ts";
 
 interface Round {
   /** Milliseconds, at the fixed rate. */
@@ -119,7 +119,10 @@ function report(contenders: readonly Contender[], users: number, rounds: number)
   const ratio = (one: Contender, key: keyof Round): number => of(one, key) / of(floor, key);
   const name = (one: Contender): string => one.server.name;
   const commit = "commit to client";
-  const rows = (value: (one: Contender, key: keyof Round) => number, list: readonly Contender[]): (string | number)[][] => [
+  const rows = (
+    value: (one: Contender, key: keyof Round) => number,
+    list: readonly Contender[],
+  ): (string | number)[][] => [
     [`${commit} p50 at ${RATE}/s, ms`, ...list.map((one) => value(one, "p50"))],
     [`${commit} p99 at ${RATE}/s, ms`, ...list.map((one) => value(one, "p99"))],
     [`insert to client p50 at ${RATE}/s, ms`, ...list.map((one) => value(one, "insertP50"))],
@@ -132,9 +135,12 @@ function report(contenders: readonly Contender[], users: number, rounds: number)
 
 ${table(["ratio to the floor", ...others.map(name)], rows(ratio, others))}
 
-${table(["absolute", ...contenders.map(name)], [
-  ...rows(of, contenders),
-  ["rows", ...contenders.map((one) => one.next - 1)],
-  ["lost / doubled / astray", ...contenders.map((one) => `${one.lost} / ${one.doubled} / ${one.astray}`)],
-])}`;
+${table(
+  ["absolute", ...contenders.map(name)],
+  [
+    ...rows(of, contenders),
+    ["rows", ...contenders.map((one) => one.next - 1)],
+    ["lost / doubled / astray", ...contenders.map((one) => `${one.lost} / ${one.doubled} / ${one.astray}`)],
+  ],
+)}`;
 }

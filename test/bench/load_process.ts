@@ -76,7 +76,12 @@ function openSse(target: Target): Promise<ClientRequest> {
 
 const handlers = {
   /** Opens streams and resolves when all are open. `replay`: and that many rows have come on each. */
-  async open(args: { group: string; targets: Target[]; kind: "bare" | "ws" | "sse"; replay?: number }): Promise<number> {
+  async open(args: {
+    group: string;
+    targets: Target[];
+    kind: "bare" | "ws" | "sse";
+    replay?: number;
+  }): Promise<number> {
     const { targets, kind, replay = 0 } = args;
     const began = clock();
     const open: (WebSocket | ClientRequest)[] = [];

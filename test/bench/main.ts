@@ -16,12 +16,12 @@ interface Scenario {
 const SCENARIOS = ["delivery", "writer", "broadcast", "fanout", "resume", "idle"];
 
 const args = process.argv.slice(2);
-const valueOf = (flag: string): string | undefined => {
+const optionOf = (flag: string): string | undefined => {
   const at = args.indexOf(flag);
   return at < 0 ? undefined : args.splice(at, 2)[1];
 };
-const against = valueOf("--against");
-const profiles = valueOf("--profile");
+const against = optionOf("--against");
+const profiles = optionOf("--profile");
 const quick = args.includes("--quick");
 const wanted = args.filter((arg) => arg !== "--quick");
 const unknown = wanted.filter((name) => !SCENARIOS.includes(name));

@@ -2,7 +2,7 @@
 
 /** The user, from 1 to `users`, whom row `n` is for. Scattered: neighbours in time are different users. */
 export function userOf(n: number, users: number): number {
-  return (Math.imul(n, 0x9e3779b1) >>> 0) % users + 1;
+  return ((Math.imul(n, 0x9e3779b1) >>> 0) % users) + 1;
 }
 
 /** The number of the row in a frame's text; -1 where it holds none. */

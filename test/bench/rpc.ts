@@ -22,7 +22,7 @@ interface Answer {
 
 /** A running child whose handlers can be called; `H` is the type of what it passes to `serve`. */
 export interface Child<H> {
-  call<N extends keyof H>(name: N, args: ArgsOf<H[N]>): Promise<ResultOf<H[N]>>;
+  call<N extends keyof H & string>(name: N, args: ArgsOf<H[N]>): Promise<ResultOf<H[N]>>;
   /** What the child writes to stderr, for the inspector's address. */
   readonly process: ChildProcess;
   stop(): Promise<void>;
@@ -69,7 +69,7 @@ export function startChild<H>(script: string, nodeFlags: readonly string[] = [])
     call: (name, args) =>
       new Promise((resolve, reject) => {
         open.set(++calls, { resolve, reject });
-        child.send({ id: calls, name, args } satisfies Call & { name: unknown });
+        child.send({ id: calls, name, args } satisfies Call);
       }),
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;

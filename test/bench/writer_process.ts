@@ -52,7 +52,11 @@ const handlers = {
     };
     if (job.rate > 0) await paced(insert, job);
     else await flatOut(insert, job.seconds, connections);
-    return { sent: Float64Array.from(sent), committed: await commitTimes(sql, job, sent.length), ackMs: percentile(acks, 0.5) };
+    return {
+      sent: Float64Array.from(sent),
+      committed: await commitTimes(sql, job, sent.length),
+      ackMs: percentile(acks, 0.5),
+    };
   },
   /** Runs one statement; returns when it was sent and when it was acknowledged. */
   async run({ url, text }: { url: string; text: string }): Promise<{ sent: number; acked: number }> {

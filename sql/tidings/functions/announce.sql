@@ -15,9 +15,9 @@ create or replace function tidings.brief_envelope(user_id text, id bigint) retur
 language sql stable
 return '{"type":"notify","group":' || to_json('user_' || user_id)::text || ',"id":' || id::text || '}';
 
--- The envelope of a transient event. Over the limit it travels by reference, so that its size never fails the writer.
+-- The envelope of a transient event, null for none. Over the limit it travels by reference, so that its size never fails the writer.
 create or replace function tidings.transient_envelope(group_name text, payload jsonb) returns text
-language plpgsql
+language plpgsql strict
 as $$
 declare
   head text := '{"type":"notify","group":' || to_json(group_name)::text;
@@ -70,7 +70,7 @@ language plpgsql
 as $$
 begin
   envelopes := array_remove(envelopes, null);
-  if cardinality(envelopes) = 0 then
+  if coalesce(cardinality(envelopes), 0) = 0 then
     return false;
   end if;
   if not tidings.may_ring() then

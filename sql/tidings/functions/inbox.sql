@@ -80,7 +80,7 @@ begin
     where i.user_id = moved.user_id and i.delivered_id < moved.id returning i.user_id, moved.id
   )
   select array_agg(tidings.transient_envelope('user_' || user_id, jsonb_build_object(
-    'type', 'notification_update', 'data', jsonb_build_object('notification_id', id, 'status', 'delivered')), null))
+    'type', 'notification_update', 'data', jsonb_build_object('notification_id', id, 'status', 'delivered'))))
   into envelopes from written;
   perform announce(envelopes);
 end $$;

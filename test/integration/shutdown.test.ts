@@ -1,0 +1,228 @@
+/**
+ * The end of an instance, as a real process that gets real signals: it drains, finishes what it was asked, and exits 0;
+ * a second signal ends it at once. Nothing that was stored meanwhile is lost to who comes back elsewhere.
+ */
+import { connect } from "node:net";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type Cli, endAll, tidings } from "../helpers/cli.ts";
+import { closeClients, eventSource, socket, sse, strictSocket } from "../helpers/clients.ts";
+import { database, type TestDatabase } from "../helpers/database.ts";
+import { eventually } from "../helpers/eventually.ts";
+import { instance, SECRET, token } from "../helpers/instance.ts";
+import { rawClient, upgradeRequest } from "../helpers/raw.ts";
+import { store } from "../helpers/streams.ts";
+
+const test = suite("shutdown");
+const WS = "/ws/notifications/";
+const SSE = "/sse/notifications/";
+let db: TestDatabase;
+
+test.before(async () => {
+  db = await database({ domain: false });
+});
+test.after.each(async () => {
+  closeClients();
+  await endAll();
+});
+test.after(() => db?.drop());
+
+function serve(env: Record<string, string> = {}): Cli {
+  return tidings(["serve"], { DATABASE_URL: db.url, JWT_SECRET: SECRET, DOMAIN: "off", DRAIN_SECONDS: "1", ...env });
+}
+
+const ws = (url: string): string => url.replace("http", "ws") + WS;
+
+async function auth(user: number): Promise<{ authorization: string }> {
+  return { authorization: `Bearer ${await token(user)}` };
+}
+
+function refused(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect({ port, host: "127.0.0.1" });
+    probe.on("error", () => resolve(true));
+    probe.on("connect", () => {
+      probe.destroy();
+      resolve(false);
+    });
+  });
+}
+
+test("SIGTERM drains: 1012 on sockets, retry and the end on SSE, new connections refused, exit 0", async () => {
+  const server = serve();
+  const url = await server.url;
+  const headers = await auth(1);
+  const sockets = [await strictSocket(ws(url), { headers }), await socket(ws(url), { headers })];
+  const stream = await sse(url + SSE, headers);
+  await Promise.all([...sockets, stream].map((each) => each.find("ready")));
+  server.kill("SIGTERM");
+  await eventually(() => refused(Number(new URL(url).port)));
+  for (const each of sockets) assert.equal(await each.closed, { code: 1012, reason: "restarting" });
+  assert.is(await stream.ended, true);
+  assert.is(stream.retries.length, 2);
+  assert.ok(stream.retries[1]! >= 1_000 && stream.retries[1]! <= 5_000);
+  assert.equal(await server.exited, { code: 0, signal: null });
+  assert.not.match(server.stderr(), /"level":(50|60)/);
+});
+
+test("the ends are spread over DRAIN_SECONDS, and a stream is live until its own", async () => {
+  const server = serve({ DRAIN_SECONDS: "2" });
+  const url = await server.url;
+  const headers = await auth(2);
+  const ends: number[] = [];
+  const streams = await Promise.all(Array.from({ length: 20 }, () => socket(ws(url), { headers })));
+  await Promise.all(streams.map((stream) => stream.find("ready")));
+  for (const { closed } of streams) void closed.then(() => ends.push(performance.now()));
+  server.kill("SIGTERM");
+  await eventually(() => ends.length > 0);
+  await store(db.sql, 2);
+  await server.exited;
+  assert.is(ends.length, 20);
+  const [first, middle, last] = [ends[0]!, ends[10]!, ends[19]!];
+  assert.ok(last - first > 1_200, `all within ${last - first} ms`);
+  assert.ok(middle - first > 400 && last - middle > 400, "evenly");
+  assert.ok(streams.filter((stream) => stream.all("notification").length === 1).length > 10);
+});
+
+test("a request in flight is answered before the process ends", async () => {
+  await store(db.sql, 3);
+  const server = serve({ DRAIN_SECONDS: "0" });
+  const url = await server.url;
+  const headers = await auth(3);
+  let answer: Promise<Response> | undefined;
+  await db.sql.begin(async (sql) => {
+    await sql`select from tidings.notification where user_id = '3' for update`;
+    answer = fetch(`${url}/api/notifications/1/read`, { method: "POST", headers });
+    await eventually(async () => {
+      const waiting = await db.sql`select from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'`;
+      assert.is(waiting.length, 1);
+    });
+    server.kill("SIGTERM");
+    await eventually(() => refused(Number(new URL(url).port)));
+  });
+  const response = await answer!;
+  assert.is(response.status, 200);
+  assert.is(((await response.json()) as { is_read: boolean }).is_read, true);
+  assert.equal(await server.exited, { code: 0, signal: null });
+});
+
+test("clients that never answer a close, never read, or sit idle do not keep the process alive", async () => {
+  const server = serve({ DRAIN_SECONDS: "0" });
+  const url = await server.url;
+  const port = Number(new URL(url).port);
+  const deaf = await rawClient(port, upgradeRequest(`${WS}?token=${await token(4)}`));
+  const still = await rawClient(port, `GET ${SSE}?token=${await token(4)} HTTP/1.1\r\nHost: x\r\n\r\n`);
+  const half = await rawClient(port, "GET / HTT");
+  const idle = await rawClient(port, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+  for (const client of [deaf, still]) await eventually(() => client.received().includes('"ready"'));
+  await eventually(() => idle.received().includes('"ok"'));
+  for (const client of [deaf, still]) client.socket.pause();
+  const began = performance.now();
+  server.kill("SIGTERM");
+  assert.equal(await server.exited, { code: 0, signal: null });
+  assert.ok(performance.now() - began < 7_000);
+  half.socket.destroy();
+});
+
+test("a second signal ends it at once, with the code of that signal", async () => {
+  for (const [signal, code] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const) {
+    const server = serve({ DRAIN_SECONDS: "60" });
+    const url = await server.url;
+    const headers = await auth(5);
+    const streams = await Promise.all(Array.from({ length: 10 }, () => socket(ws(url), { headers })));
+    await Promise.all(streams.map((stream) => stream.find("ready")));
+    server.kill("SIGTERM");
+    await Promise.race(streams.map(({ closed }) => closed));
+    const began = performance.now();
+    server.kill(signal);
+    assert.equal(await server.exited, { code, signal: null });
+    assert.ok(performance.now() - began < 1_000);
+  }
+});
+
+test("a signal during the start ends it in order as well", async () => {
+  const server = serve();
+  await eventually(
+    () =>
+      db.sql`select from pg_stat_activity where datname = current_database()
+    and application_name like 'tidings%' and application_name <> 'tidings test'`.then((rows) => rows.length > 0),
+    {
+      everyMs: 5,
+    },
+  );
+  server.kill("SIGTERM");
+  assert.equal(await server.exited, { code: 0, signal: null });
+});
+
+test("who is drained while entries are stored finds each of them on another instance, once", async () => {
+  const other = await instance(db.url, { env: { DOMAIN: "off" } });
+  try {
+    const server = serve();
+    const url = await server.url;
+    const headers = await auth(6);
+    const before = await socket(ws(url), { headers });
+    await before.find("ready");
+    let writing = true;
+    const writer = (async () => {
+      while (writing) await store(db.sql, 6);
+    })();
+    await before.find("notification");
+    server.kill("SIGTERM");
+    assert.is((await before.closed).code, 1012);
+    const cursor = before.all("notification").at(-1)?.id ?? 0;
+    const after = await socket(`${other.ws}${WS}?last_event_id=${cursor}`, { headers });
+    await after.find("ready");
+    await server.exited;
+    writing = false;
+    await writer;
+    const [row] = await db.sql<{ last_id: number }[]>`select last_id from tidings.inbox where user_id = '6'`;
+    await after.find((frame) => frame.id === row!.last_id);
+    const ids = [...before.all("notification"), ...after.all("notification")].map((frame) => frame.id);
+    assert.equal(
+      ids,
+      Array.from({ length: row!.last_id }, (_, at) => at + 1),
+    );
+  } finally {
+    await other.stop();
+  }
+});
+
+test("an EventSource of a drained instance is sent away, not given up: it tries again by itself", async () => {
+  const server = serve({ DRAIN_SECONDS: "0" });
+  const url = await server.url;
+  const source = eventSource(url + SSE, await auth(7));
+  await source.find("ready");
+  server.kill("SIGTERM");
+  await server.exited;
+  assert.is(source.readyState(), 0, "connecting");
+});
+
+test("what was delivered is written down before the end", async () => {
+  const server = serve({ DRAIN_SECONDS: "0" });
+  const stream = await socket(ws(await server.url), { headers: await auth(8) });
+  await stream.find("ready");
+  await store(db.sql, 8);
+  await stream.find("notification");
+  server.kill("SIGTERM");
+  await server.exited;
+  const [row] = await db.sql`select delivered_id from tidings.inbox where user_id = '8'`;
+  assert.is(row?.delivered_id, 1);
+});
+
+test("stopping twice, at once, or before a start is no mistake, and leaves no connection to the database", async () => {
+  const app = await instance(db.url, { env: { DOMAIN: "off" } });
+  const stream = await socket(app.ws + WS, { headers: await auth(9) });
+  await stream.find("ready");
+  await Promise.all([app.stop(), app.stop()]);
+  await app.stop();
+  assert.is((await stream.closed).code, 1012);
+  const left = await db.sql`select application_name from pg_stat_activity where datname = current_database()
+    and application_name like 'tidings%' and application_name <> 'tidings test'`;
+  assert.equal([...left], []);
+});
+
+test.run();
