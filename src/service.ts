@@ -14,11 +14,13 @@ import { createHousekeeper } from "./db/housekeeper.ts";
 import { createInbox } from "./db/inbox.ts";
 import { createListener } from "./db/listener.ts";
 import { migrate } from "./db/migrate.ts";
+import { createPreferences } from "./db/preferences.ts";
 import { createProducer, type Producer } from "./db/producer.ts";
 import { createRelay } from "./db/relay.ts";
 import { seedDemo } from "./db/seed.ts";
 import { createTickets } from "./db/tickets.ts";
 import { createChat } from "./domain/chat.ts";
+import { domainRoutes } from "./domain/routes.ts";
 import { drain } from "./drain.ts";
 import { TidingsError } from "./errors.ts";
 import { createAdmission } from "./http/admission.ts";
@@ -31,6 +33,7 @@ import type { ServiceLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import type { Log } from "./transport/peer.ts";
 import type { Runtime } from "./transport/runtime.ts";
+import { createScheduler } from "./worker/scheduler.ts";
 
 /** A listening server, as a runtime makes it. */
 export interface Server {
@@ -94,7 +97,12 @@ export function createService(options: ServiceOptions): Service {
   const inbox = createInbox(sql, config.domain);
   const tickets = createTickets<Identity>(sql);
   const producer = createProducer(sql, (text, fields) => log.error(fields, text));
-  const hub = new Hub({ reader, failed: failed("reading for the hub failed; the next sweep heals it") });
+  const scheduler = config.domain ? createScheduler({ sql, reminderSeconds: config.reminderSeconds, log }) : undefined;
+  const hub = new Hub({
+    reader,
+    failed: failed("reading for the hub failed; the next sweep heals it"),
+    scheduled: (at) => scheduler?.nudge(at),
+  });
   const delivered = createDelivered(sql, failed("the delivered watermark was not written; tried again"));
   const relay = createRelay(sql, failed("relaying failed; tried again"));
   const housekeeper = createHousekeeper({
@@ -160,6 +168,7 @@ export function createService(options: ServiceOptions): Service {
         failed: (_stream, error) => log.warn({ err: error }, "a stream could not read; tried again"),
       },
       tickets,
+      preferences: createPreferences(sql),
       producer,
       readiness: { blockers },
       origins: config.origins,
@@ -169,7 +178,7 @@ export function createService(options: ServiceOptions): Service {
     };
     if (!config.domain) return createApp({ ...services, domain: [], pages: [] });
     chat = chatRoutes({ ...services, chat: createChat(sql) });
-    return createApp({ ...services, domain: [], pages: [chat.routes] });
+    return createApp({ ...services, domain: [domainRoutes({ sql })], pages: [chat.routes] });
   }
 
   /** Finds what lost announcements left behind: entries, revocations, memberships that ended. */
@@ -198,17 +207,22 @@ export function createService(options: ServiceOptions): Service {
 
   async function start(): Promise<{ url: string; port: number }> {
     try {
+      // what is wrong with DATABASE_URL is told as such, not as a migration that failed
+      await sql`select 1`;
       await migrate(sql, { domain: config.domain, log: (text) => log.info({}, text) });
       if (database.embedded && config.domain) await seedDemo(sql);
       await listener.start();
       server = await options.serve({ app, host: config.host, port: config.port, log });
+      if (stopping) throw new TidingsError("unavailable", "The service was stopped while it was starting.");
       sweepLater();
       housekeeper.start();
+      await scheduler?.start();
       sampler.start();
       const host = config.host.includes(":") ? `[${config.host}]` : config.host;
       return { url: `http://${host}:${server.port}`, port: server.port };
     } catch (error) {
       await stop();
+      await server?.close(0);
       throw error instanceof TidingsError ? error : new TidingsError("database", reasonOf(error), { cause: error });
     }
   }
@@ -217,7 +231,7 @@ export function createService(options: ServiceOptions): Service {
     clearTimeout(sweepTimer);
     sampler.stop();
     if (server) await drain(server, admission, hub, config.drainSeconds * 1_000);
-    await Promise.all([housekeeper.stop(), relay.stop(), delivered.stop()]);
+    await Promise.all([scheduler?.stop(), housekeeper.stop(), relay.stop(), delivered.stop()]);
     await listener.stop();
     if (!options.sql) await close(sql);
   }

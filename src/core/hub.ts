@@ -13,6 +13,8 @@ export interface HubOptions {
   readonly reader: Reader;
   /** A read on behalf of the hub failed (a parcel, the sweep); streams heal by the next sweep. */
   failed(error: unknown): void;
+  /** Something was written that falls due then. */
+  scheduled?(at: string | undefined): void;
 }
 
 const SWEEP_CHUNK = 1_000;
@@ -95,7 +97,9 @@ export class Hub {
     const streams = user === null ? undefined : this.#users.get(user);
     const members = user === null ? this.#rooms.get(envelope.group) : undefined;
     const listeners: ReadonlySet<Stream | RoomStream> | undefined = streams ?? members;
-    if (envelope.type === "revoke") {
+    if (envelope.type === "schedule") {
+      this.#options.scheduled?.(envelope.at);
+    } else if (envelope.type === "revoke") {
       for (const one of this.#allOf(envelope.group, user)) one.end("unauthenticated", "token revoked");
     } else if (!listeners) return;
     else if (envelope.type === "leave") {

@@ -7,6 +7,7 @@ import { secureHeaders } from "hono/secure-headers";
 import type { OriginPolicy } from "../auth/origin.ts";
 import { originAllowed } from "../auth/origin.ts";
 import type { Identity } from "../auth/token.ts";
+import type { Preferences } from "../db/preferences.ts";
 import type { Producer } from "../db/producer.ts";
 import type { Tickets } from "../db/tickets.ts";
 import { TidingsError } from "../errors.ts";
@@ -15,6 +16,7 @@ import { healthRoutes, type Readiness } from "./health.ts";
 import { inboxRoutes } from "./inbox.ts";
 import { type HttpMeter, type MetricsSource, measured, metricsRoutes } from "./metrics.ts";
 import { openApiRoutes } from "./openapi.ts";
+import { preferenceRoutes } from "./preferences.ts";
 import { problem, renderError } from "./problem.ts";
 import { publishRoutes } from "./publish.ts";
 import { type Sampler, statusRoutes } from "./status.ts";
@@ -23,6 +25,7 @@ import { ticketRoutes } from "./tickets.ts";
 
 export interface AppServices extends StreamServices {
   readonly tickets: Tickets<Identity>;
+  readonly preferences: Preferences;
   readonly producer: Producer;
   readonly readiness: Readiness;
   readonly origins: OriginPolicy;
@@ -40,8 +43,21 @@ export interface AppServices extends StreamServices {
 const MAX_BODY = 64 * 1024;
 
 export function createApp(services: AppServices): Hono {
-  const { gate, inbox, tickets, producer, readiness, origins, domain, pages, log, metrics, sampler, embedded } =
-    services;
+  const {
+    gate,
+    inbox,
+    preferences,
+    tickets,
+    producer,
+    readiness,
+    origins,
+    domain,
+    pages,
+    log,
+    metrics,
+    sampler,
+    embedded,
+  } = services;
   const app = new Hono({ strict: false });
   app.onError(renderError(log));
   app.notFound((c) => problem(c, 404, "not_found", `There is nothing at ${c.req.path}.`));
@@ -64,7 +80,8 @@ export function createApp(services: AppServices): Hono {
 
   const api = new Hono<Env>({ strict: false });
   api.use(gate.rest);
-  for (const routes of [inboxRoutes(inbox), ticketRoutes(tickets), ...domain]) api.route("/", routes);
+  for (const routes of [inboxRoutes(inbox), preferenceRoutes(preferences), ticketRoutes(tickets), ...domain])
+    api.route("/", routes);
   app.route("/api", api);
   app.route("/", openApiRoutes(app));
   return app;

@@ -18,13 +18,15 @@ export type Envelope =
   /** The user's tokens were revoked: its streams end. */
   | { type: "revoke"; group: string }
   /** The user is no longer a member of the room: its chat streams on it end. */
-  | { type: "leave"; group: string; user_id: string };
+  | { type: "leave"; group: string; user_id: string }
+  /** Something was written that falls due at `at`. */
+  | { type: "schedule"; group: string; at?: string };
 
 function isEnvelope(value: unknown): value is Envelope {
   if (typeof value !== "object" || value === null) return false;
   const { type, group, id, payload } = value as Record<string, unknown>;
   if (typeof group !== "string") return false;
-  if (type === "revoke" || type === "leave") return true;
+  if (type === "revoke" || type === "leave" || type === "schedule") return true;
   if (type !== "notify") return false;
   if (id !== undefined && !Number.isSafeInteger(id)) return false;
   return payload === undefined || (typeof payload === "object" && payload !== null);

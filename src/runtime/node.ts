@@ -14,6 +14,11 @@ import { createGate, type Gate } from "./node_upgrade.ts";
 
 /** Longer than a proxy keeps an idle connection (60 s is common), so that it never sends on one being closed. */
 const KEEP_ALIVE_MS = 65_000;
+/**
+ * Connections that may wait to be accepted; the kernel may allow fewer. Node's 511 overflows when thousands of clients
+ * reconnect after a restart, and those over it are reset or wait a second for their next try.
+ */
+const BACKLOG = 8192;
 /** How often idle connections are looked for while closing, in ms: one becomes idle when its response ends. */
 const IDLE_POLL_MS = 50;
 
@@ -69,7 +74,7 @@ function listen(server: HttpServer, host: string, port: number): Promise<void> {
       reject(new TidingsError("configuration", text, { cause }));
     };
     server.once("error", failed);
-    server.listen(port, host, () => {
+    server.listen(port, host, BACKLOG, () => {
       server.off("error", failed);
       resolve();
     });

@@ -29,7 +29,7 @@ const handlers = {
       const replay = Number(new URLSearchParams(query).get("replay") ?? 0);
       for (let n = 1; n <= replay; n++) socket.send(frame(n));
     });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", 8192, resolve));
     return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
   },
   /** A bare loop over the sockets of a user. */

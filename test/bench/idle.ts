@@ -3,7 +3,7 @@ import type { Bench, Server } from "./bench.ts";
 import { table } from "./numbers.ts";
 
 export async function run(bench: Bench): Promise<string> {
-  const streams = bench.quick ? 1_000 : 5_000;
+  const streams = bench.quick ? 1_000 : 3_000;
   const users = Array.from({ length: streams }, (_, at) => at + 1);
   const load = bench.load();
   const floor = await bench.floor(await bench.database());

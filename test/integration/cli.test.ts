@@ -25,19 +25,19 @@ async function run(args: string[], env: Record<string, string> = {}): Promise<Ex
   return { ...exit, out: cli.stdout(), err: cli.stderr() };
 }
 
-/** A refusal: exit code 1, nothing on standard output, one line of text on standard error. */
+/** A refusal: exit code 1, nothing on standard output, no stack. Resolves with what it says on standard error. */
 async function refusal(env: Record<string, string>): Promise<string> {
   const { code, out, err } = await run(["serve"], { LOG_LEVEL: "error", ...env });
-  assert.is(code, 1, err);
-  assert.is(out, "");
-  assert.match(err, /^tidings: [^\n]+\n$/);
+  assert.equal([code, out], [1, ""], err);
+  assert.match(err, /^tidings: \S/);
+  assert.not.match(err, /\n {4}at /);
   return err;
 }
 
 const settings = (): Record<string, string> => ({ DATABASE_URL: db.url, JWT_SECRET: SECRET, DOMAIN: "off" });
 
-test("--help, -h and help name every command, on standard output, with exit code 0", async () => {
-  const answers = await Promise.all([["--help"], ["-h"], ["help"]].map((args) => run(args)));
+test("--help and help name every command, on standard output, with exit code 0", async () => {
+  const answers = await Promise.all([["--help"], ["help"]].map((args) => run(args)));
   for (const { code, out, err } of answers) {
     assert.equal([code, err], [0, ""]);
     assert.match(out, /^Usage: tidings <command>/);
@@ -65,7 +65,9 @@ test("serve --help names every setting with its default; serve takes no argument
 });
 
 test("a DATABASE_URL without JWT_SECRET or JWKS_URL is refused, and says what to set", async () => {
-  assert.match(await refusal({ DATABASE_URL: db.url }), /DATABASE_URL.*JWT_SECRET.*JWKS_URL/);
+  const said = await refusal({ DATABASE_URL: db.url });
+  assert.match(said, /^- DATABASE_URL is set, but neither JWT_SECRET nor JWKS_URL: set the one/m);
+  assert.is(said.trim().split("\n").length, 2, "the heading and this mistake");
 });
 
 test("a database that is not there, does not exist or wants another password is told in one line, without the password", async () => {
@@ -84,13 +86,10 @@ test("a database that is not there, does not exist or wants another password is 
     at((url) => {
       url.password = "wrong-password";
     }),
-    at((url) => {
-      url.hostname = "no-such-host.invalid";
-    }),
   ];
   const errors = await Promise.all(wrong.map((url) => refusal({ ...settings(), DATABASE_URL: url })));
   for (const [at, error] of errors.entries()) {
-    assert.match(error, "DATABASE_URL", error);
+    assert.match(error, /^tidings: The database cannot be used \(.+\): check DATABASE_URL\.\n$/);
     assert.not.match(error, new URL(wrong[at]!).password);
   }
   assert.match(errors[1]!, "no_such_database");
@@ -151,12 +150,13 @@ test("tidings token prints a token that the server takes, as a number where the 
   assert.is(published.status, 202);
 });
 
-test("tidings token without a user, with a wrong ttl or an unknown option prints its help: exit code 2", async () => {
-  for (const args of [[], ["7", "8"], ["7", "--ttl", "soon"], ["7", "--nope"]]) {
-    const { code, out, err } = await run(["token", ...args], settings());
-    assert.equal([code, out], [2, ""], args.join(" "));
-    assert.match(err, "Usage: tidings token USER");
-    assert.not.match(err, "    at ");
+test("tidings token without a user, with a wrong ttl or an unknown option says what is wrong: exit code 2, no stack", async () => {
+  const wrong = [[], ["7", "--ttl", "soon"], ["7", "--nope"]];
+  const answers = await Promise.all(wrong.map((args) => run(["token", ...args], settings())));
+  for (const [at, { code, out, err }] of answers.entries()) {
+    assert.equal([code, out], [2, ""], wrong[at]!.join(" "));
+    assert.match(err, /Usage: tidings token USER|'--nope'/);
+    assert.not.match(err, /\n {4}at /);
   }
 });
 

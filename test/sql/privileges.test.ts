@@ -91,7 +91,7 @@ test("temporary tables, and operators and functions of a schema searched first, 
       create function public.catch_cat(text, text) returns text language plpgsql as $$
         begin insert into public.caught values ('||'); return pg_catalog.textcat($1, $2); end $$;
       create operator public.|| (leftarg = text, rightarg = text, function = public.catch_cat);
-      create temp table outbox (like public.note);
+      create temp table outbox (kind "char", target text);
       create temp table inbox (user_id text, last_id bigint, unread_count bigint);
       create temp table notification (user_id text);
       create temp table preference (user_id text, type text, mute boolean default true);

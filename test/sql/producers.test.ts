@@ -61,8 +61,8 @@ test("user ids are text or bigint, lists of them too, and untyped literals", asy
     select tidings.notify_user(1, '{"type":"x"}'), tidings.notify_user('1', '{"type":"x"}');
     select tidings.revoke(1), tidings.revoke('1');
     select tidings.broadcast(array[1, 2], 't', 'm', 'n'), tidings.broadcast(array[1::bigint], 't', 'm', 'n');
-    select tidings.broadcast(array['1', '1', '2'], 't', 'm', 'n'), tidings.broadcast('{1,2}', 't', 'm', 'n');
-    select tidings.broadcast(null, 't', 'to all', 'n')`);
+    select tidings.broadcast(array['1', '1', '2'], 't', 'm', 'n'), tidings.broadcast('{1,2}', 't', 'm', 'n')`);
+  await s.sql`select tidings.broadcast(null, 't', 'to all', 'n')`;
   assert.is((await entriesOf(s.sql, "1")).length, 8);
   assert.is((await entriesOf(s.sql, "2")).length, 4);
   assert.equal((await entriesOf(s.sql, "7")).at(-1), [2, "to all"]);

@@ -51,21 +51,10 @@ create or replace trigger publish_task_change after update on app.task
   referencing old table as replaced new table as written
   for each statement execute function app.publish_task_change();
 
-create or replace function app.publish_attachment() returns trigger
-language plpgsql security definer
-set search_path = app, pg_temp
-as $$
-begin
-  insert into tidings.outbox (kind, target, type, title, message, data)
-  select 'e', side.user_id::text, 'file_attached', 'File Attached', '"' || a.name || '" was attached to task "' || t.title || '".',
-    jsonb_build_object('task_id', t.id, 'attachment_id', a.id, 'name', a.name, 'url', a.url)
-  from written a
-  join app.task t on t.id = a.task_id
-  cross join lateral (select t.creator_id user_id union select t.assignee_id) side
-  where side.user_id is not null and side.user_id::text is distinct from current_setting('tidings.actor', true)
-  order by a.id, side.user_id;
-  return null;
-end $$;
-
-create or replace trigger publish_attachment after insert on app.task_attachment
-  referencing new table as written for each statement execute function app.publish_attachment();
+-- Of an attachment: the simple case, and so a declaration.
+select tidings.watch('file_attached', 'app.task_attachment',
+  recipients => 'select unnest(array[t.creator_id, t.assignee_id]) from app.task t where t.id = new.task_id',
+  type => 'file_attached',
+  title => $$'File Attached'$$,
+  message => $$'"' || new.name || '" was attached to task "' || (select t.title from app.task t where t.id = new.task_id) || '".'$$,
+  data => $$jsonb_build_object('task_id', new.task_id, 'attachment_id', new.id, 'name', new.name, 'url', new.url)$$);
