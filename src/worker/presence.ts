@@ -56,6 +56,7 @@ export function createPresence(options: PresenceOptions): Presence {
   const retry = backoff({ baseMs: 500, capMs: 10_000 });
   const reaper = createReaper(sql, graceMs, log);
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let plannedAt = 0;
   let reapTimer: ReturnType<typeof setTimeout> | undefined;
   let working: Promise<void> | undefined;
   let isStopped = false;
@@ -82,6 +83,7 @@ export function createPresence(options: PresenceOptions): Presence {
   }
 
   function forget(userId: string): void {
+    dirty.delete(userId);
     leaving.delete(userId);
     users.delete(userId);
   }
@@ -114,10 +116,15 @@ export function createPresence(options: PresenceOptions): Presence {
   }
 
   function schedule(): void {
-    if (isStopped || working || timer) return;
+    if (isStopped || working) return;
     const [next] = leaving;
-    const wait = dirty.size > 0 ? batchMs : next ? users.get(next)!.leavesAt - performance.now() : null;
+    const wait = dirty.size > 0 ? 0 : next ? users.get(next)!.leavesAt - performance.now() : null;
     if (wait === null) return;
+    const at = performance.now() + Math.max(wait, batchMs);
+    // Only ever brought forward: comings without a pause must not put off the batch for ever.
+    if (timer && at >= plannedAt) return;
+    clearTimeout(timer);
+    plannedAt = at;
     timer = setTimeout(run, Math.max(wait, batchMs));
   }
 
@@ -127,13 +134,6 @@ export function createPresence(options: PresenceOptions): Presence {
       working = undefined;
       schedule();
     });
-  }
-
-  function changed(userId: string): void {
-    dirty.add(userId);
-    clearTimeout(timer);
-    timer = undefined;
-    schedule();
   }
 
   function reapLater(): void {
@@ -147,7 +147,9 @@ export function createPresence(options: PresenceOptions): Presence {
       users.set(userId, user);
       user.streams++;
       leaving.delete(userId);
-      if (user.streams === 1 && !user.isWritten) changed(userId);
+      if (user.streams > 1 || user.isWritten) return;
+      dirty.add(userId);
+      schedule();
     },
     closed(userId) {
       const user = users.get(userId);

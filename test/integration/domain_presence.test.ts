@@ -126,6 +126,17 @@ test("users who come together cost one statement, and nothing is written while n
   assert.is(one.statements(), 1);
 });
 
+test("comings without a pause do not put off the writing", async () => {
+  const one = await start(1);
+  const timer = setInterval(() => one.presence.opened(`u${Math.random()}`), 5);
+  try {
+    one.presence.opened("1");
+    await eventually(async () => assert.equal(await online(), ["1"]), { deadlineMs: 1_000 });
+  } finally {
+    clearInterval(timer);
+  }
+});
+
 test("a user who comes and goes at once on many instances ends up as the last of them says", async () => {
   const all = [await start(1), await start(2), await start(3)];
   for (let round = 0; round < 6; round++) {

@@ -71,7 +71,7 @@ begin
       -- 1: stream off, 2: e-mail, 4: muted; a scalar subquery as above
       select *, coalesce((select (not stream)::int + 2 * email::int + 4 * mute::int from preference p
         where p.user_id = mine.target and p.type = mine.type), 0) wish
-      from mine where kind = 'e'
+      from mine where kind = 'e' offset 0  -- keeps the lookup from being done at each use
     ), entry as (
       select n, target user_id, event, type, title, case when wish < 4 then message end message, data, key, wish,
         row_number() over (partition by target order by n) nth, count(*) over (partition by target) among
