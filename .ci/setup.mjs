@@ -7,6 +7,7 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import fs from "node:fs";
+import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,7 +39,7 @@ function filesBelow(folder) {
 function fingerprint() {
   const hash = createHash("sha256");
   const inputs = filesBelow(inRoot("src")).map((name) => path.join("src", name));
-  for (const name of [...inputs, "tsconfig.json", "package.json"]) {
+  for (const name of [...inputs, "tsconfig.json", "package.json", path.join(".ci", "setup.mjs")]) {
     hash
       .update(`${name}\0`)
       .update(fs.readFileSync(inRoot(name)))
@@ -85,6 +86,21 @@ function install() {
   if (done.status !== 0) fail("the packages could not be installed; the reason stands above");
 }
 
+/** What browsers are served, each in one file: the bell, and the script and style of the demo page. */
+const BUNDLES = {
+  "bell.js": "src/client/bell/index.ts",
+  "demo.js": "src/demo/main.ts",
+  "demo.css": "src/demo/page.css",
+};
+
+function bundle() {
+  const { buildSync } = createRequire(import.meta.url)("esbuild");
+  for (const [name, source] of Object.entries(BUNDLES)) {
+    const options = { bundle: true, minify: true, format: "esm", target: "es2022", logLevel: "warning" };
+    buildSync({ ...options, absWorkingDir: root, entryPoints: [source], outfile: path.join(dist, name) });
+  }
+}
+
 /** The compiler writes beside what is there; what no source stands behind any more is taken away afterwards. */
 function build() {
   say("building dist/");
@@ -93,7 +109,12 @@ function build() {
   const args = [tsc, "-p", "tsconfig.json", "--noEmit", "false", "--noEmitOnError", "true", "--outDir", "dist"];
   const done = spawnSync(process.execPath, args, { cwd: root, stdio: ["ignore", 2, 2] });
   if (done.status !== 0) fail("the sources do not compile; dist/ was left as it was");
-  const expected = new Set([path.basename(fingerprintFile)]);
+  try {
+    bundle();
+  } catch (error) {
+    fail(`the browser's files could not be bundled: ${error.message}`);
+  }
+  const expected = new Set([path.basename(fingerprintFile), ...Object.keys(BUNDLES)]);
   for (const name of filesBelow(inRoot("src"))) {
     const source = name.match(/^(.*)\.tsx?$/);
     if (source) for (const ending of [".js", ".d.ts"]) expected.add(source[1] + ending);

@@ -32,11 +32,10 @@ export function reading(sql: Sql, caller: Caller): Fragment {
 
 /**
  * The same for a writing statement: it also tells the triggers who acts (`tidings.actor`, for this transaction), so
- * that nobody is notified of what they did themselves. Materialized, or the setting would be optimised away.
+ * that nobody is notified of what they did themselves. Being volatile, it is run even though nobody reads the setting.
  */
 export function acting(sql: Sql, caller: Caller): Fragment {
-  return sql`me as materialized (
-    select u.id, set_config('tidings.actor', u.id::text, true) from app."user" u where u.id = ${caller})`;
+  return sql`me as (select u.id, set_config('tidings.actor', u.id::text, true) from app."user" u where u.id = ${caller})`;
 }
 
 /**

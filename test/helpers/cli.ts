@@ -19,11 +19,18 @@ export interface Cli {
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const running = new Set<ChildProcess>();
 
-/** Starts `tidings …args`. Of the test's own environment only what finds programs is passed on. */
-export function tidings(args: readonly string[], env: Record<string, string> = {}): Cli {
+/**
+ * Starts `tidings …args`. Of the test's own environment only what finds programs is passed on.
+ * @param runtime the program, with its options, that runs the sources; default: the one that runs the test
+ */
+export function tidings(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  runtime: readonly string[] = [process.execPath, ...process.execArgv],
+): Cli {
   const { PATH = "", HOME = "", TMPDIR } = process.env;
   const inherited = { PATH, HOME, ...(TMPDIR ? { TMPDIR } : {}) };
-  const child = spawn(process.execPath, [...process.execArgv, MAIN, ...args], {
+  const child = spawn(runtime[0]!, [...runtime.slice(1), MAIN, ...args], {
     env: { ...inherited, PORT: "0", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -145,7 +145,7 @@ test("an attachment is for creator and assignee, and its address is one that can
   assert.equal([made.task_id, made.name, made.uploader], [id, "a.pdf", { id: 2, username: "ben" }]);
   assert.equal(await api.told("file_attached"), ["1"]);
   await api.post(3, `/tasks/${id}/attachments`, { name: "a", url: "https://x.test/" }, 404);
-  for (const url of ["javascript:alert(1)", "data:text/html,x", "//x.test/a", ""]) {
+  for (const url of ["javascript:alert(1)", "javascript://x.test/%0aalert(1)", "data:text/html,x", "//x.test/a", ""]) {
     await api.post(1, `/tasks/${id}/attachments`, { name: "a", url }, 422);
   }
 });

@@ -276,15 +276,15 @@ test("a bulk insert is in row order, each recipient's ids dense, the counts thos
   );
 });
 
-test("a bulk update after a single one stays in seconds: no plan for one row is kept for 4,000", async () => {
+test("a bulk update after a single one stays in seconds: no plan for one row is kept for 6,000", async () => {
   await session`insert into app.invite (sender_id, receiver_id, game) values (1, 2, 'chess')`;
   await session`update app.invite set status = 'accepted'`;
   await session`insert into app.task (title, creator_id) values ('Report', 1)`;
   await session`update app.task set status = 'done'`;
   await session`insert into app.friendship (requester_id, addressee_id) values (1, 2)`;
   await session`update app.friendship set status = 'accepted'`;
-  await session`insert into app.invite (sender_id, receiver_id, game) select 1, 2, 'go' from generate_series(1, 4000)`;
-  await session`insert into app.task (title, creator_id) select 'T', 1 from generate_series(1, 4000)`;
+  await session`insert into app.invite (sender_id, receiver_id, game) select 1, 2, 'go' from generate_series(1, 6000)`;
+  await session`insert into app.task (title, creator_id) select 'T', 1 from generate_series(1, 6000)`;
   for (const statement of [
     "update app.invite set status = 'expired' where status = 'pending'",
     "update app.task set status = 'done' where status = 'todo'",
@@ -292,8 +292,8 @@ test("a bulk update after a single one stays in seconds: no plan for one row is 
     const [plan] = await session.unsafe(`explain (analyze, format json) ${statement}`);
     const triggers = (plan!["QUERY PLAN"] as { Triggers: { "Trigger Name": string; Time: number }[] }[])[0]!.Triggers;
     const publish = triggers.find((one) => one["Trigger Name"].startsWith("publish"))!;
-    // hashed: 0.4 to 1.2 s here; as a nested loop over 16 million pairs: 3 s and more
-    assert.ok(publish.Time < 2_500, `${publish["Trigger Name"]} took ${publish.Time} ms`);
+    // hashed: about 1 s here; as a nested loop over 36 million pairs: 5 s and more
+    assert.ok(publish.Time < 3_500, `${publish["Trigger Name"]} took ${publish.Time} ms`);
   }
 });
 

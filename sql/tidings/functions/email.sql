@@ -133,8 +133,7 @@ begin
     begin
       address := nullif(btrim(contact_of(candidate)), '');
     exception when others then  -- an application's function: one user's fault must not stop all mail
-      update email e set state = 'dead', last_error = left('tidings.contact_of failed: ' || sqlerrm, 500)
-      where e.user_id = candidate and e.message_id = of_message and e.state = 'sending';
+      perform settle_email(candidate, of_message, 'retry', 'tidings.contact_of failed: ' || sqlerrm, 600);
       continue;
     end;
     if address is null then
@@ -143,6 +142,8 @@ begin
       cancelled := cancelled + jsonb_array_length(claim.entries);
       continue;
     end if;
+    -- a claim that a crash of Postgres took back would be sent twice
+    perform set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = 'off';
     user_id := candidate;
     entries := claim.entries;
     return;
@@ -150,8 +151,8 @@ begin
 end $$;
 
 -- What became of a claim: 'sent', 'retry' (after so many seconds; dead at the last attempt), 'dead' or 'unknown'. A late
--- answer also settles what was taken for unknown. Returns the state it led to, of rows in different states the last;
--- null where an operator has meanwhile decided otherwise. What was sent is told to the user's streams, at this commit.
+-- answer also settles what was taken for unknown. Returns the state it led to ('pending' where that is so of any row), null
+-- where an operator has meanwhile decided otherwise. What was sent is told to the user's streams, at this commit.
 create or replace function tidings.settle_email(
   of_user text, of_message text, outcome text, error text default null, wait_seconds float8 default 0, max_attempts int default 10
 ) returns text
