@@ -3,7 +3,7 @@
  * Start fails fast and undoes what it had started; stop is idempotent, drains, and waits for everything.
  */
 import type { Context, Hono } from "hono";
-import { createVerifier, type Identity, type Verify } from "./auth/token.ts";
+import { createVerifier, type Identity, signToken, type Verify } from "./auth/token.ts";
 import { jitter } from "./backoff.ts";
 import type { Config } from "./config.ts";
 import { Hub } from "./core/hub.ts";
@@ -28,6 +28,7 @@ import { type AppServices, createApp } from "./http/app.ts";
 import { type ChatRoutes, chatRoutes } from "./http/chat.ts";
 import { createGate } from "./http/gate.ts";
 import type { Timing } from "./http/opening.ts";
+import { type PageServices, pageRoutes, type ReadAsset } from "./http/pages.ts";
 import { createSampler } from "./http/status.ts";
 import type { ServiceLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
@@ -57,6 +58,8 @@ export interface ServiceOptions {
   readonly timing?: Timing;
   /** Connections of the pool. Default 10. */
   readonly poolSize?: number;
+  /** Reads the files that browsers are served. Default: there are none. */
+  readonly assets?: ReadAsset | undefined;
   /** A pool to use instead of one of our own; left open by `stop`. */
   readonly sql?: Sql | undefined;
   /** A token check to use instead of JWT_SECRET and JWKS_URL. */
@@ -78,6 +81,9 @@ export interface Service {
 
 /** A sweep finds what a lost NOTIFY left behind. */
 const SWEEP_MS: readonly [number, number] = [30_000, 60_000];
+
+/** The page asks for a new one in time. */
+const DEMO_TOKEN_SECONDS = 3_600;
 
 export function createService(options: ServiceOptions): Service {
   const { config, log, database, timing = {} } = options;
@@ -138,6 +144,7 @@ export function createService(options: ServiceOptions): Service {
   let stopping: Promise<void> | undefined;
 
   let chat: ChatRoutes | undefined;
+  const demoTokens = database.embedded ? demoTokensOf(config) : null;
 
   function app(runtime: Runtime): Hono {
     const services: Omit<AppServices, "domain" | "pages"> = {
@@ -176,9 +183,10 @@ export function createService(options: ServiceOptions): Service {
       sampler,
       embedded: database.embedded,
     };
-    if (!config.domain) return createApp({ ...services, domain: [], pages: [] });
+    const pages = pageRoutes({ asset: options.assets ?? (async () => null), demo: config.domain, demoTokens });
+    if (!config.domain) return createApp({ ...services, domain: [], pages: [pages] });
     chat = chatRoutes({ ...services, chat: createChat(sql) });
-    return createApp({ ...services, domain: [domainRoutes({ sql })], pages: [chat.routes] });
+    return createApp({ ...services, domain: [domainRoutes({ sql })], pages: [chat.routes, pages] });
   }
 
   /** Finds what lost announcements left behind: entries, revocations, memberships that ended. */
@@ -247,6 +255,13 @@ export function createService(options: ServiceOptions): Service {
 function reasonOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return `The database cannot be used (${message}): check DATABASE_URL.`;
+}
+
+/** Tokens for the demo users, where they are signed with a secret of ours. */
+function demoTokensOf({ jwtSecret, jwtIssuer: iss, jwtAudience: aud, origins }: Config): PageServices["demoTokens"] {
+  if (!jwtSecret) return null;
+  const claims = { ...(iss ? { iss } : {}), ...(aud ? { aud } : {}) };
+  return { origins, issue: (user_id) => signToken(jwtSecret, { ...claims, user_id }, DEMO_TOKEN_SECONDS) };
 }
 
 /** The n-th address from the right of X-Forwarded-For, n being the number of trusted proxies. */

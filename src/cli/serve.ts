@@ -3,6 +3,7 @@ import process from "node:process";
 import { signToken } from "../auth/token.ts";
 import { VARIABLES } from "../config.ts";
 import { createLog } from "../log.ts";
+import { readAsset } from "../runtime/assets.ts";
 import { serveNode } from "../runtime/node.ts";
 import { createService } from "../service.ts";
 import { type Database, openDatabase } from "./database.ts";
@@ -27,7 +28,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const log = createLog(database.config.logLevel);
   for (const warning of database.config.warnings) log.warn({}, warning);
   try {
-    const service = createService({ config: database.config, log, serve: serveNode, database });
+    const service = createService({ config: database.config, log, serve: serveNode, database, assets: readAsset });
     const stopped = untilSignal();
     const { url } = await service.start();
     process.stdout.write(`listening on ${url}\n`);

@@ -108,6 +108,7 @@ export function connect(options: ConnectOptions = {}): Client {
       query.set("heartbeat", "1");
       return openSse(platform, `${base}/sse/notifications/?${query}`, token.kept(), cursor, sink);
     }
+    query.set("cursors", "1");
     if (cursor !== undefined) query.set("last_event_id", `${cursor}`);
     return openWebSocket(platform.WebSocket!, `${base}/ws/notifications/?${query}`, token.kept(), sink);
   }

@@ -108,6 +108,9 @@ export async function openSse(services: OpeningServices, c: Context, opening: Op
     meter.closed("sse", CLOSE[admitted.refused], false);
     return refuseSse(c, admitted);
   }
+  // Read here: a closure that holds the context would hold the whole request for as long as the stream is open.
+  const named = c.req.query("named") === "1";
+  const heartbeat = c.req.query("heartbeat") === "1" ? "pong" : "comment";
   let transport: SseStream | undefined;
   let session: Session | undefined;
   const onClosed = (code: number): void => {
@@ -119,8 +122,6 @@ export async function openSse(services: OpeningServices, c: Context, opening: Op
     c,
     {},
     (sink) => {
-      const named = c.req.query("named") === "1";
-      const heartbeat = c.req.query("heartbeat") === "1" ? "pong" : "comment";
       const { sseHeartbeatMs: heartbeatMs, stuckMs } = timing;
       transport = createSse({
         sink,

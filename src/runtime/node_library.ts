@@ -14,6 +14,7 @@ import type { Producer } from "../db/producer.ts";
 import { TidingsError } from "../errors.ts";
 import type { ServiceLog } from "../log.ts";
 import { createService } from "../service.ts";
+import { readAsset } from "./assets.ts";
 import { type App, answer, createRuntime, type Env, finish } from "./node_runtime.ts";
 import { createGate } from "./node_upgrade.ts";
 
@@ -75,6 +76,7 @@ export function createTidings(options: TidingsOptions): Tidings {
     sql,
     verify: verify && verifier(verify),
     database: { url: databaseUrl, listenUrl, embedded: false },
+    assets: readAsset,
     serve: async () => ({ port: 0, stopAccepting() {}, close: () => cutLate(gate) }),
   });
   const inner = service.app(createRuntime(gate, log));

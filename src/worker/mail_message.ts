@@ -30,11 +30,19 @@ const UNPRINTABLE = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu;
 
 /** One line of text, fit for a header. */
 export function oneLine(text: string, most: number): string {
-  return cut(text.replace(/[\s\u2028\u2029]+/gu, " ").replace(UNPRINTABLE, "").trim(), most);
+  return cut(
+    text
+      .replace(/[\s\u2028\u2029]+/gu, " ")
+      .replace(UNPRINTABLE, "")
+      .trim(),
+    most,
+  );
 }
 
 function lines(text: string): string {
-  const kept = text.replace(/\r\n?|[\u2028\u2029]/g, "\n").replace(UNPRINTABLE, (c) => (c === "\n" || c === "\t" ? c : ""));
+  const kept = text
+    .replace(/\r\n?|[\u2028\u2029]/g, "\n")
+    .replace(UNPRINTABLE, (c) => (c === "\n" || c === "\t" ? c : ""));
   return cut(kept.trim(), MESSAGE_LENGTH);
 }
 

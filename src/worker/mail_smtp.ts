@@ -28,7 +28,7 @@ const TIMEOUTS = { dnsTimeout: 10_000, connectionTimeout: 10_000, greetingTimeou
 
 interface SmtpError extends Error {
   responseCode?: number;
-  command?: string;
+  code?: string;
 }
 
 const asError = (reason: unknown): SmtpError => (reason instanceof Error ? reason : new Error(String(reason)));
@@ -96,9 +96,9 @@ export function createSmtp(url: string): Smtp {
     } catch (error) {
       close();
       // a connection the server had ended while it was not used says nothing of this mail
-      const stale = reused && content.readableFlowing === null && !isAnswer(error, 422) && !signal.aborted;
-      if (stale) return attempt(message, signal);
-      return judge(asError(error), content.readableFlowing !== null, signal.aborted);
+      const unread = content.readableFlowing === null;
+      if (reused && unread && !isAnswer(error) && !signal.aborted) return attempt(message, signal);
+      return judge(asError(error), !unread, signal.aborted);
     }
   }
 
@@ -111,7 +111,7 @@ interface Credentials {
 }
 
 /** Whether the server answered about this mail; 421 is about the connection. */
-function isAnswer(error: unknown, _code?: number): boolean {
+function isAnswer(error: unknown): boolean {
   const code = asError(error).responseCode;
   return code !== undefined && code !== 421;
 }
@@ -122,6 +122,8 @@ function judge(error: SmtpError, begun: boolean, aborted: boolean): Attempt {
   const code = error.responseCode ?? 0;
   if (code >= 500 && code !== 503) return { result: "dead", error: text };
   if (code >= 400) return { result: "retry", error: text, unreachable: code === 421 };
+  // refused on this side already: an envelope that is none, more than the server said it takes
+  if (!begun && (error.code === "EENVELOPE" || error.code === "EMESSAGE")) return { result: "dead", error: text };
   if (begun) return { result: "unknown", error: `${text}, after the message was handed over: it may have been sent` };
   return { result: "retry", error: text, unreachable: !aborted };
 }

@@ -4,6 +4,7 @@
  */
 import { signToken } from "../../src/auth/token.ts";
 import { type Config, readConfig } from "../../src/config.ts";
+import { readAsset } from "../../src/runtime/assets.ts";
 import { serveNode } from "../../src/runtime/node.ts";
 import { createService, type Service, type ServiceOptions } from "../../src/service.ts";
 
@@ -25,6 +26,8 @@ export interface InstanceOptions {
   readonly config?: Partial<Config>;
   readonly timing?: ServiceOptions["timing"];
   readonly listenUrl?: string;
+  /** As if this were the embedded database: demo users and tokens for them, operators' routes open. */
+  readonly embedded?: boolean;
   readonly poolSize?: number;
 }
 
@@ -53,7 +56,8 @@ export async function instance(databaseUrl: string, options: InstanceOptions = {
     config,
     log: { error: write("error"), warn: write("warn"), info: write("info") },
     serve: serveNode,
-    database: { url: databaseUrl, listenUrl: options.listenUrl ?? databaseUrl, embedded: false },
+    assets: readAsset,
+    database: { url: databaseUrl, listenUrl: options.listenUrl ?? databaseUrl, embedded: options.embedded ?? false },
     ...(options.timing ? { timing: options.timing } : {}),
     ...(options.poolSize ? { poolSize: options.poolSize } : {}),
   });
