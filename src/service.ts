@@ -34,6 +34,8 @@ import type { ServiceLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import type { Log } from "./transport/peer.ts";
 import type { Runtime } from "./transport/runtime.ts";
+import { createMailer, type Mailer } from "./worker/mail.ts";
+import { createUnsubscriber } from "./worker/mail_link.ts";
 import { createScheduler } from "./worker/scheduler.ts";
 
 /** A listening server, as a runtime makes it. */
@@ -56,6 +58,8 @@ export interface ServiceOptions {
   /** The database to use; `embedded` seeds the demo users. */
   readonly database: { readonly url: string; readonly listenUrl: string; readonly embedded: boolean };
   readonly timing?: Timing;
+  /** Where this server is reached from outside, for links in mails. Default: its own address on the embedded database, else none. */
+  readonly publicUrl?: string | undefined;
   /** Connections of the pool. Default 10. */
   readonly poolSize?: number;
   /** Reads the files that browsers are served. Default: there are none. */
@@ -117,6 +121,8 @@ export function createService(options: ServiceOptions): Service {
     elected: () => relay.elected,
     failed: failed("housekeeping failed; tried again"),
   });
+  const unsubscriber = createUnsubscriber(sql);
+  let mailer: Mailer | undefined;
   const admission = createAdmission(config);
   const listener = createListener({
     url: database.listenUrl,
@@ -124,6 +130,7 @@ export function createService(options: ServiceOptions): Service {
     onPayload(text) {
       relay.noticed();
       hub.receive(text);
+      mailer?.nudge();
     },
     onUp() {
       listeningSince = Date.now();
@@ -181,6 +188,7 @@ export function createService(options: ServiceOptions): Service {
       origins: config.origins,
       metrics,
       sampler,
+      unsubscribe: unsubscriber,
       embedded: database.embedded,
     };
     const pages = pageRoutes({ asset: options.assets ?? (async () => null), demo: config.domain, demoTokens });
@@ -227,7 +235,9 @@ export function createService(options: ServiceOptions): Service {
       await scheduler?.start();
       sampler.start();
       const host = config.host.includes(":") ? `[${config.host}]` : config.host;
-      return { url: `http://${host}:${server.port}`, port: server.port };
+      const url = `http://${host}:${server.port}`;
+      await startMailer(options.publicUrl ?? (database.embedded ? url : undefined));
+      return { url, port: server.port };
     } catch (error) {
       await stop();
       await server?.close(0);
@@ -235,11 +245,21 @@ export function createService(options: ServiceOptions): Service {
     }
   }
 
+  async function startMailer(baseUrl: string | undefined): Promise<void> {
+    const { smtpUrl, mailFrom: from, emailDelaySeconds: delaySeconds } = config;
+    if (!smtpUrl) return;
+    const unsubscribeKey = await unsubscriber.key();
+    const observe = metrics.email;
+    if (stopping) return;
+    mailer = createMailer({ sql, smtpUrl, from, delaySeconds, baseUrl, unsubscribeKey, log, observe });
+    mailer.start();
+  }
+
   async function stopAll(): Promise<void> {
     clearTimeout(sweepTimer);
     sampler.stop();
     if (server) await drain(server, admission, hub, config.drainSeconds * 1_000);
-    await Promise.all([scheduler?.stop(), housekeeper.stop(), relay.stop(), delivered.stop()]);
+    await Promise.all([mailer?.stop(), scheduler?.stop(), housekeeper.stop(), relay.stop(), delivered.stop()]);
     await listener.stop();
     if (!options.sql) await close(sql);
   }

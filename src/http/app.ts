@@ -22,6 +22,7 @@ import { publishRoutes } from "./publish.ts";
 import { type Sampler, statusRoutes } from "./status.ts";
 import { type StreamServices, streamRoutes } from "./streams.ts";
 import { ticketRoutes } from "./tickets.ts";
+import { type UnsubscribeLinks, unsubscribeRoutes } from "./unsubscribe.ts";
 
 export interface AppServices extends StreamServices {
   readonly tickets: Tickets<Identity>;
@@ -33,6 +34,7 @@ export interface AppServices extends StreamServices {
   readonly domain: readonly Hono<Env>[];
   readonly metrics: MetricsSource & HttpMeter;
   readonly sampler: Sampler;
+  readonly unsubscribe: UnsubscribeLinks;
   /** On the embedded database operators' routes ask for no token. */
   readonly embedded: boolean;
   /** Further routes under /: chat streams, pages. */
@@ -70,6 +72,7 @@ export function createApp(services: AppServices): Hono {
   app.route("/", healthRoutes(readiness));
   app.route("/", metricsRoutes(metrics, embedded ? null : gate));
   app.route("/", statusRoutes(sampler, embedded ? null : gate));
+  app.route("/", unsubscribeRoutes(services.unsubscribe));
   app.route("/", streamRoutes(services));
   for (const page of pages) app.route("/", page);
 

@@ -8,21 +8,20 @@ import { describeRoute } from "hono-openapi";
 import { TidingsError } from "../errors.ts";
 
 /** What is asked of links; made in worker/mail_link.ts. */
-export interface UnsubscribeLinks<Subscription extends { readonly types: readonly string[] }> {
-  /** What the link asks for; null where it is not ours. */
-  read(query: URLSearchParams): Promise<Subscription | null>;
-  unsubscribe(subscription: Subscription): Promise<void>;
+export interface UnsubscribeLinks {
+  /** What the link asks for, and doing it; null where the link is not ours. */
+  open(query: URLSearchParams): Promise<{ readonly types: readonly string[]; apply(): Promise<void> } | null>;
 }
 
 const STYLE = `:root { color-scheme: light dark } body { font: 16px/1.5 system-ui, sans-serif; max-width: 32rem;
   margin: 4rem auto; padding: 0 1rem } button { font: inherit; padding: .5rem 1rem }`;
 
-export function unsubscribeRoutes<S extends { readonly types: readonly string[] }>(links: UnsubscribeLinks<S>): Hono {
+export function unsubscribeRoutes(links: UnsubscribeLinks): Hono {
   const app = new Hono();
 
-  async function asked(c: Context): Promise<S> {
-    const subscription = await links.read(new URL(c.req.url).searchParams);
-    if (subscription) return subscription;
+  async function asked(c: Context): Promise<NonNullable<Awaited<ReturnType<UnsubscribeLinks["open"]>>>> {
+    const wish = await links.open(new URL(c.req.url).searchParams);
+    if (wish) return wish;
     throw new TidingsError("forbidden", "This link is not valid: open the one in the mail, whole and unchanged.");
   }
 
@@ -36,12 +35,12 @@ export function unsubscribeRoutes<S extends { readonly types: readonly string[] 
     );
   });
   app.post("/unsubscribe", described("Switches the e-mail off, in one click (RFC 8058)"), async (c) => {
-    const subscription = await asked(c);
-    await links.unsubscribe(subscription);
+    const { types, apply } = await asked(c);
+    await apply();
     return page(
       c,
       html`<h1>Unsubscribed</h1>
-<p>You get no more e-mail about: ${subscription.types.join(", ")}. The notifications themselves stay in your inbox.</p>`,
+<p>You get no more e-mail about: ${types.join(", ")}. The notifications themselves stay in your inbox.</p>`,
     );
   });
   return app;

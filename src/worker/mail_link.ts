@@ -56,14 +56,11 @@ function hex(data: Uint8Array): string {
   return Array.from(data, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** What the route does with links. */
 export interface Unsubscriber {
   /** The key of all instances, from the database; asked for once. */
   key(): Promise<string>;
-  /** What the link asks for; null where it is not ours. */
-  read(query: URLSearchParams): Promise<Subscription | null>;
-  /** Switches the e-mail off. */
-  unsubscribe(subscription: Subscription): Promise<void>;
+  /** What the link asks for, and doing it; null where the link is not ours. */
+  open(query: URLSearchParams): Promise<{ readonly types: readonly string[]; apply(): Promise<void> } | null>;
 }
 
 export function createUnsubscriber(sql: Sql): Unsubscriber {
@@ -74,9 +71,16 @@ export function createUnsubscriber(sql: Sql): Unsubscriber {
   }
   return {
     key,
-    read: async (query) => readUnsubscribeLink(await key(), query),
-    async unsubscribe({ userId, types }) {
-      await sql`select tidings.unsubscribe_email(${userId}, ${[...types]}::text[])`;
+    async open(query) {
+      const subscription = await readUnsubscribeLink(await key(), query);
+      if (!subscription) return null;
+      const { userId, types } = subscription;
+      return {
+        types,
+        async apply() {
+          await sql`select tidings.unsubscribe_email(${userId}, ${[...types]}::text[])`;
+        },
+      };
     },
   };
 }

@@ -45,6 +45,11 @@ export interface Database {
   readonly sql: postgres.Sql;
 }
 
+export interface Tidings extends Server {
+  /** The sum of a Prometheus metric over all its labels. */
+  metric(name: string): Promise<number>;
+}
+
 export interface Floor extends Server {
   readonly child: Child<FloorHandlers>;
 }
@@ -54,7 +59,7 @@ export interface Bench extends BenchOptions {
   database(): Promise<Database>;
   floor(database: Database): Promise<Floor>;
   /** @param main main file of the build; default the one in dist/ */
-  tidings(database: Database, name?: string, main?: string): Promise<Server>;
+  tidings(database: Database, name?: string, main?: string): Promise<Tidings>;
   load(): Child<LoadHandlers>;
   writer(): Child<WriterHandlers>;
   /** Stops servers, clients and writers, and drops the databases: after each scenario. */
@@ -98,7 +103,7 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
     return { name: "floor", url, database: of, probe: looking, child, targets };
   }
 
-  async function tidings(of: Database, name = "tidings", main = SHIPPED): Promise<Server> {
+  async function tidings(of: Database, name = "tidings", main = SHIPPED): Promise<Tidings> {
     const env = { ...process.env, ...SETTINGS, DATABASE_URL: of.url, JWT_SECRET: SECRET };
     const child = spawn(process.execPath, [INSPECT, main, "serve"], { env, stdio: ["ignore", "pipe", "pipe"] });
     undo.push(() => stopServer(child));
@@ -114,7 +119,13 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
           authorization: `Bearer ${await signToken(SECRET, { user_id: user }, 3_600)}`,
         })),
       );
-    return { name, url, database: of, probe: looking, targets };
+    const metric = async (wanted: string): Promise<number> => {
+      const token = await signToken(SECRET, { user_id: "bench", scope: "metrics" }, 60);
+      const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${token}` } });
+      const samples = (await answer.text()).split("\n").filter((line) => line.match(/^\w+/)?.[0] === wanted);
+      return samples.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
+    };
+    return { name, url, database: of, probe: looking, targets, metric };
   }
 
   async function clear(): Promise<void> {

@@ -30,15 +30,20 @@ export async function listen(db: TestDatabase): Promise<Ear> {
   let texts: string[] = [];
   await sql.listen("tidings", (text) => void texts.push(text));
   let mark = 0;
+  /** Waits until everything that was committed before has been heard: the channel is in commit order. */
+  const settle = async (): Promise<void> => {
+    const end = `end ${++mark}`;
+    await sql`select pg_notify('tidings', ${end})`;
+    await eventually(() => texts.includes(end));
+    texts = texts.filter((text) => text !== end);
+  };
   return {
     texts: () => texts,
     async hear(work) {
+      await settle();
       texts = [];
       await work();
-      const end = `end ${++mark}`;
-      await sql`select pg_notify('tidings', ${end})`;
-      await eventually(() => texts.includes(end));
-      texts = texts.filter((text) => text !== end);
+      await settle();
       return texts.flatMap(parseEnvelopes).map(heard);
     },
   };

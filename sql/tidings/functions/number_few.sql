@@ -67,27 +67,38 @@ begin
   end case;
 end $$;
 
--- In the order of locks, by user; announced in the order they were staged.
 create or replace function tidings.number_few(o tidings.outbox) returns text[]
 language plpgsql
 as $$
 declare
-  one record;
-  envelopes text[];
+  staged tidings.outbox[] := o || array(select s from tidings.outbox s where s.xid = o.xid and not s.head order by s.n);
+  one tidings.outbox;
+  users text[] := '{}';
   recount text[] := '{}';
+  envelopes text[] := '{}';
 begin
-  for one in
-    with rest as (delete from tidings.outbox s where s.xid = o.xid and not s.head returning s)
-    select staged, row_number() over (order by (staged).n) place
-    from (select s staged from rest union all select o) all_rows order by (staged).target, (staged).n
-  loop
-    envelopes[one.place] := tidings.number_row(one.staged);
-    if (one.staged).delta <> 0 and not (one.staged).target = any (recount) then
-      recount := recount || (one.staged).target::text;
+  delete from tidings.outbox s where s.xid = o.xid and not s.head;
+  foreach one in array staged loop
+    if one.kind in ('e', 'r', 'f') and not one.target = any (users) then
+      users := users || one.target::text;
     end if;
   end loop;
-  -- after all are locked and changed, so that counts by type agree with the count
-  return envelopes || array(select tidings.unread_envelope(u) from unnest(recount) u);
+  if cardinality(users) > 1 then
+    -- locks all in the one order, and changes nothing
+    insert into tidings.inbox as i (user_id) select u from unnest(users) u order by u
+    on conflict (user_id) do update set last_id = i.last_id where false;
+  end if;
+  foreach one in array staged loop
+    envelopes := envelopes || tidings.number_row(one);
+    if one.delta <> 0 and not one.target = any (recount) then
+      recount := recount || one.target::text;
+    end if;
+  end loop;
+  -- after all are changed, so that counts by type agree with the count
+  foreach one.target in array recount loop
+    envelopes := envelopes || tidings.unread_envelope(one.target);
+  end loop;
+  return envelopes;
 end $$;
 
 -- {count, by_type} of a user.
