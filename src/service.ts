@@ -1,41 +1,36 @@
 /**
- * The composition root: builds database, hub, listener, app and workers from a Config, and owns their order.
+ * The composition root: builds database, hub, feed, routes and workers from a Config, and owns their order.
  * Start fails fast and undoes what it had started; stop is idempotent, drains, and waits for everything.
  */
-import type { Context, Hono } from "hono";
-import { createVerifier, type Identity, signToken, type Verify } from "./auth/token.ts";
-import { jitter } from "./backoff.ts";
+import type { Hono } from "hono";
+import { createVerifier, type Identity, type Verify } from "./auth/token.ts";
 import type { Config } from "./config.ts";
 import { Hub } from "./core/hub.ts";
+import type { StreamEvents } from "./core/stream.ts";
 import { close, connect, type Sql } from "./db/client.ts";
 import { createDelivered } from "./db/delivered.ts";
 import { createEntries } from "./db/entries.ts";
 import { createHousekeeper } from "./db/housekeeper.ts";
 import { createInbox } from "./db/inbox.ts";
-import { createListener } from "./db/listener.ts";
 import { migrate } from "./db/migrate.ts";
-import { createPreferences } from "./db/preferences.ts";
 import { createProducer, type Producer } from "./db/producer.ts";
-import { createRelay } from "./db/relay.ts";
 import { seedDemo } from "./db/seed.ts";
 import { createTickets } from "./db/tickets.ts";
-import { createChat } from "./domain/chat.ts";
-import { domainRoutes } from "./domain/routes.ts";
 import { drain } from "./drain.ts";
 import { TidingsError } from "./errors.ts";
+import { createFeed } from "./feed.ts";
 import { createAdmission } from "./http/admission.ts";
-import { type AppServices, createApp } from "./http/app.ts";
-import { type ChatRoutes, chatRoutes } from "./http/chat.ts";
-import { createGate } from "./http/gate.ts";
 import type { Timing } from "./http/opening.ts";
-import { type PageServices, pageRoutes, type ReadAsset } from "./http/pages.ts";
+import type { ReadAsset } from "./http/pages.ts";
 import { createSampler } from "./http/status.ts";
 import type { ServiceLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
+import { createRoutes } from "./routes.ts";
 import type { Log } from "./transport/peer.ts";
 import type { Runtime } from "./transport/runtime.ts";
 import { createMailer, type Mailer } from "./worker/mail.ts";
 import { createUnsubscriber } from "./worker/mail_link.ts";
+import { createPresence } from "./worker/presence.ts";
 import { createScheduler } from "./worker/scheduler.ts";
 
 /** A listening server, as a runtime makes it. */
@@ -57,7 +52,7 @@ export interface ServiceOptions {
   }) => Promise<Server>;
   /** The database to use; `embedded` seeds the demo users. */
   readonly database: { readonly url: string; readonly listenUrl: string; readonly embedded: boolean };
-  readonly timing?: Timing;
+  readonly timing?: Timing & { /** Between sweeps, from and to. */ readonly sweepMs?: readonly [number, number] };
   /** Where this server is reached from outside, for links in mails. Default: its own address on the embedded database, else none. */
   readonly publicUrl?: string | undefined;
   /** Connections of the pool. Default 10. */
@@ -86,26 +81,16 @@ export interface Service {
 /** A sweep finds what a lost NOTIFY left behind. */
 const SWEEP_MS: readonly [number, number] = [30_000, 60_000];
 
-/** The page asks for a new one in time. */
-const DEMO_TOKEN_SECONDS = 3_600;
-
 export function createService(options: ServiceOptions): Service {
   const { config, log, database, timing = {} } = options;
   const failed = (what: string) => (error: unknown) => log.warn({ err: error }, what);
   const sql = options.sql ?? connect(database.url, { max: options.poolSize ?? 10 });
   const verify =
     options.verify ??
-    createVerifier({
-      secret: config.jwtSecret,
-      jwksUrl: config.jwksUrl,
-      issuer: config.jwtIssuer,
-      audience: config.jwtAudience,
-    });
-  const metrics = createMetrics(sql, { listenSince: () => listeningSince });
+    createVerifier({ ...config, secret: config.jwtSecret, issuer: config.jwtIssuer, audience: config.jwtAudience });
+  const metrics = createMetrics(sql, { listenSince: () => feed.since });
   const sampler = createSampler(metrics);
   const reader = createEntries({ sql, observe: metrics.query });
-  const inbox = createInbox(sql, config.domain);
-  const tickets = createTickets<Identity>(sql);
   const producer = createProducer(sql, (text, fields) => log.error(fields, text));
   const scheduler = config.domain ? createScheduler({ sql, reminderSeconds: config.reminderSeconds, log }) : undefined;
   const hub = new Hub({
@@ -114,93 +99,67 @@ export function createService(options: ServiceOptions): Service {
     scheduled: (at) => scheduler?.nudge(at),
   });
   const delivered = createDelivered(sql, failed("the delivered watermark was not written; tried again"));
-  const relay = createRelay(sql, failed("relaying failed; tried again"));
   const housekeeper = createHousekeeper({
     sql,
     retentionDays: config.retentionDays,
-    elected: () => relay.elected,
+    elected: () => feed.elected,
     failed: failed("housekeeping failed; tried again"),
   });
-  const unsubscriber = createUnsubscriber(sql);
-  let mailer: Mailer | undefined;
+  const unsubscribe = createUnsubscriber(sql);
+  const instance = 1 + Math.floor(Math.random() * (2 ** 31 - 2));
+  const presence = createPresence({ sql, instance, log });
   const admission = createAdmission(config);
-  const listener = createListener({
-    url: database.listenUrl,
-    channel: "tidings",
-    onPayload(text) {
-      relay.noticed();
+  const streamEvents: StreamEvents = {
+    sent(stream, entry, path) {
+      delivered.note(stream.userId, entry.id);
+      metrics.sent(stream.transport.kind, entry, path);
+    },
+    reset: () => metrics.reset(),
+    failed: (_stream, error) => log.warn({ err: error }, "a stream could not read; tried again"),
+  };
+  const routes = createRoutes({
+    config,
+    sql,
+    verify,
+    log,
+    timing,
+    admission,
+    hub,
+    reader,
+    presence,
+    producer,
+    metrics,
+    sampler,
+    streamEvents,
+    unsubscribe,
+    meter: metrics,
+    inbox: createInbox(sql, config.domain),
+    tickets: createTickets<Identity>(sql),
+    readiness: { blockers },
+    embedded: database.embedded,
+    assets: options.assets,
+  });
+  const feed = createFeed({
+    sql,
+    log,
+    instance,
+    listenUrl: database.listenUrl,
+    sweepMs: timing.sweepMs ?? SWEEP_MS,
+    heard(text) {
       hub.receive(text);
       mailer?.nudge();
     },
-    onUp() {
-      listeningSince = Date.now();
-      metrics.listen(true);
-      void sweep();
+    async sweep() {
+      await Promise.all([hub.sweep(), routes.recheckChats().catch(failed("chat memberships were not rechecked"))]);
     },
-    onDown(error) {
-      listeningSince = null;
-      metrics.listen(false);
-      relay.lost();
-      log.warn({ err: error }, "LISTEN is down; streams stay open and catch up when it is back");
+    changed(up) {
+      metrics.listen(up);
+      if (up) presence.restore();
     },
-    beat: (connection) => relay.beat(connection),
   });
-  let listeningSince: number | null = null;
-  let sweepTimer: ReturnType<typeof setTimeout> | undefined;
+  let mailer: Mailer | undefined;
   let server: Server | undefined;
   let stopping: Promise<void> | undefined;
-
-  let chat: ChatRoutes | undefined;
-  const demoTokens = database.embedded ? demoTokensOf(config) : null;
-
-  function app(runtime: Runtime): Hono {
-    const services: Omit<AppServices, "domain" | "pages"> = {
-      runtime,
-      gate: createGate({
-        verify,
-        tickets,
-        revokedAt: inbox.revokedAt,
-        origins: config.origins,
-        trustProxy: config.trustProxy,
-      }),
-      admission,
-      log,
-      timing,
-      revokedAt: inbox.revokedAt,
-      address: (c) => clientAddress(c, runtime, config.trustProxy),
-      meter: metrics,
-      hub,
-      reader,
-      inbox,
-      verify,
-      streamEvents: {
-        sent(stream, entry, path) {
-          delivered.note(stream.userId, entry.id);
-          metrics.sent(stream.transport.kind, entry, path);
-        },
-        reset: () => metrics.reset(),
-        failed: (_stream, error) => log.warn({ err: error }, "a stream could not read; tried again"),
-      },
-      tickets,
-      preferences: createPreferences(sql),
-      producer,
-      readiness: { blockers },
-      origins: config.origins,
-      metrics,
-      sampler,
-      unsubscribe: unsubscriber,
-      embedded: database.embedded,
-    };
-    const pages = pageRoutes({ asset: options.assets ?? (async () => null), demo: config.domain, demoTokens });
-    if (!config.domain) return createApp({ ...services, domain: [], pages: [pages] });
-    chat = chatRoutes({ ...services, chat: createChat(sql) });
-    return createApp({ ...services, domain: [domainRoutes({ sql })], pages: [chat.routes, pages] });
-  }
-
-  /** Finds what lost announcements left behind: entries, revocations, memberships that ended. */
-  async function sweep(): Promise<void> {
-    await Promise.all([hub.sweep(), chat?.recheck().catch(failed("chat memberships were not rechecked"))]);
-  }
 
   async function blockers(): Promise<("database" | "listen" | "draining")[]> {
     const answered = await Promise.race([
@@ -212,13 +171,9 @@ export function createService(options: ServiceOptions): Service {
     ]);
     return [
       ...(answered ? [] : ["database" as const]),
-      ...(listener.up ? [] : ["listen" as const]),
+      ...(feed.up ? [] : ["listen" as const]),
       ...(admission.draining ? ["draining" as const] : []),
     ];
-  }
-
-  function sweepLater(): void {
-    sweepTimer = setTimeout(() => void sweep().finally(() => !stopping && sweepLater()), jitter(...SWEEP_MS));
   }
 
   async function start(): Promise<{ url: string; port: number }> {
@@ -227,10 +182,10 @@ export function createService(options: ServiceOptions): Service {
       await sql`select 1`;
       await migrate(sql, { domain: config.domain, log: (text) => log.info({}, text) });
       if (database.embedded && config.domain) await seedDemo(sql);
-      await listener.start();
-      server = await options.serve({ app, host: config.host, port: config.port, log });
+      await feed.start();
+      presence.start();
+      server = await options.serve({ app: routes.app, host: config.host, port: config.port, log });
       if (stopping) throw new TidingsError("unavailable", "The service was stopped while it was starting.");
-      sweepLater();
       housekeeper.start();
       await scheduler?.start();
       sampler.start();
@@ -248,7 +203,7 @@ export function createService(options: ServiceOptions): Service {
   async function startMailer(baseUrl: string | undefined): Promise<void> {
     const { smtpUrl, mailFrom: from, emailDelaySeconds: delaySeconds } = config;
     if (!smtpUrl) return;
-    const unsubscribeKey = await unsubscriber.key();
+    const unsubscribeKey = await unsubscribe.key();
     const observe = metrics.email;
     if (stopping) return;
     mailer = createMailer({ sql, smtpUrl, from, delaySeconds, baseUrl, unsubscribeKey, log, observe });
@@ -256,11 +211,10 @@ export function createService(options: ServiceOptions): Service {
   }
 
   async function stopAll(): Promise<void> {
-    clearTimeout(sweepTimer);
     sampler.stop();
     if (server) await drain(server, admission, hub, config.drainSeconds * 1_000);
-    await Promise.all([mailer?.stop(), scheduler?.stop(), housekeeper.stop(), relay.stop(), delivered.stop()]);
-    await listener.stop();
+    await Promise.all([presence.stop(), mailer?.stop(), scheduler?.stop(), housekeeper.stop(), delivered.stop()]);
+    await feed.stop();
     if (!options.sql) await close(sql);
   }
 
@@ -269,25 +223,10 @@ export function createService(options: ServiceOptions): Service {
     return stopping;
   }
 
-  return { start, stop, app, producer, sql, verify };
+  return { start, stop, app: routes.app, producer, sql, verify };
 }
 
 function reasonOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return `The database cannot be used (${message}): check DATABASE_URL.`;
-}
-
-/** Tokens for the demo users, where they are signed with a secret of ours. */
-function demoTokensOf({ jwtSecret, jwtIssuer: iss, jwtAudience: aud, origins }: Config): PageServices["demoTokens"] {
-  if (!jwtSecret) return null;
-  const claims = { ...(iss ? { iss } : {}), ...(aud ? { aud } : {}) };
-  return { origins, issue: (user_id) => signToken(jwtSecret, { ...claims, user_id }, DEMO_TOKEN_SECONDS) };
-}
-
-/** The n-th address from the right of X-Forwarded-For, n being the number of trusted proxies. */
-function clientAddress(c: Context, runtime: Runtime, trustProxy: number): string {
-  const direct = runtime.address(c);
-  if (trustProxy === 0) return direct;
-  const forwarded = (c.req.header("x-forwarded-for") ?? "").split(",").flatMap((part) => part.trim() || []);
-  return forwarded.at(-trustProxy) ?? forwarded[0] ?? direct;
 }

@@ -3,7 +3,9 @@ import { h, icon } from "../client/bell/dom.ts";
 import type { UserRef } from "../client/index.ts";
 import { shown } from "./describe.ts";
 
-const ICONS = {
+export type IconName = "people" | "chat" | "tasks" | "check" | "send" | "cut" | "mend" | "swap";
+
+const ICONS: Readonly<Record<IconName, readonly string[]>> = {
   people: [
     "M9.5 11.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7Z",
     "M3 19.5c.4-3.3 3-5.5 6.5-5.5s6.1 2.2 6.5 5.5",
@@ -28,9 +30,7 @@ const ICONS = {
   ],
   mend: ["M20 11a8 8 0 0 0-14.5-3.5L4 9.5", "M4 4.5v5h5", "M4 13a8 8 0 0 0 14.5 3.5l1.5-2", "M20 19.5v-5h-5"],
   swap: ["M4 8.5h15", "m15.5 5 3.5 3.5-3.5 3.5", "M20 15.5H5", "M8.5 12 5 15.5 8.5 19"],
-} as const satisfies Record<string, readonly string[]>;
-
-export type IconName = keyof typeof ICONS;
+};
 
 export const glyph = (name: IconName): SVGSVGElement => icon(...ICONS[name]);
 

@@ -51,7 +51,7 @@ export const strangers = (): readonly UserRef[] =>
 export function peopleTab(context: TabContext): Tab {
   const { session } = context;
   const invites = h("ul", { class: "rows", "aria-label": "Invites" });
-  const nobody = empty("No invites yet", "Pick somebody and a game. The invite appears in the other window at once.");
+  const nobody = empty("No invites yet", "Pick somebody and a game, and look at the other window.");
   const people = h("ul", { class: "rows", "aria-label": "People" });
   const { form, draw: drawForm } = inviteForm(context);
   const drawInvites = keyed<Invite>(

@@ -7,6 +7,9 @@
 import { backoff, jitter } from "../backoff.ts";
 import type { Sql } from "../db/client.ts";
 
+/** The class of the session lock by which an instance is known to live; its number is the key. */
+export const PRESENCE_LOCK = 1953063018;
+
 export interface PresenceOptions {
   readonly sql: Sql;
   /**

@@ -105,7 +105,7 @@ async function phase(
   one.lost += arrivals.lost;
   one.doubled += arrivals.doubled;
   one.astray += arrivals.astray;
-  if (arrivals.lost > 0) process.exitCode = 1;
+  if (arrivals.lost + arrivals.doubled + arrivals.astray > 0) process.exitCode = 1;
   return { written, at: arrivals.at, last: arrivals.at.reduce((a, b) => (b > a ? b : a), 0) || clock() };
 }
 

@@ -6,7 +6,7 @@
  */
 export async function eventually<T>(
   check: () => T | Promise<T>,
-  { deadlineMs = 5_000, everyMs = 20 }: { deadlineMs?: number; everyMs?: number } = {},
+  { deadlineMs = 15_000, everyMs = 20 }: { deadlineMs?: number; everyMs?: number } = {},
 ): Promise<T> {
   const deadline = Date.now() + deadlineMs;
   for (;;) {

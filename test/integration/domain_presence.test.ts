@@ -168,6 +168,21 @@ test("an instance that dies counts no more at once, and the others take its user
   assert.equal(two.warnings, []);
 });
 
+test("an instance whose LISTEN connection is back within the grace was never dead", async () => {
+  const two = await start(2);
+  two.presence.start();
+  await db.sql`select tidings.presence_open(7, '{1}')`;
+  const heard = await updates(async () => {
+    await wait(GRACE * 0.7);
+    const back = db.connect({ max: 1 });
+    await back`select pg_advisory_lock(1953063018, 7)`;
+    await wait(2 * GRACE);
+    assert.equal(await online(), ["1"]);
+    await back.end();
+  });
+  assert.equal(heard, []);
+});
+
 test("after the LISTEN connection was away, or a crash has emptied the table, everything is written again", async () => {
   const one = await start(1);
   one.presence.opened("1");

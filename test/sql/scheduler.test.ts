@@ -102,10 +102,20 @@ test("a reminder is sent once, to the assignee, else the creator, and moving due
 });
 
 test("no reminder for a due_at that was set, or moved, inside the window", async () => {
-  await sql`insert into app.task (title, creator_id, due_at) values ('New', 1, now() + interval '1 hour'), ('Far', 1, now() + interval '9 days')`;
+  await sql`insert into app.task (title, creator_id, due_at, due_set_at) values
+    ('New', 1, now() + interval '1 hour', now()), ('Far', 1, now() + interval '9 days', now() - interval '5 days')`;
   await sql`update app.task set due_at = now() + interval '2 hours' where title = 'Far'`;
   await run();
   assert.equal(await told("deadline_reminder"), []);
+});
+
+test("while one instance acts, another does nothing", async () => {
+  await sql`insert into app.invite (sender_id, receiver_id, game, expires_at) values (1, 2, 'g', now() - interval '1 hour')`;
+  await sql.begin(async (tx) => {
+    await tx`select pg_advisory_xact_lock(1953063019, 0)`;
+    assert.is((await run()).done, null);
+  });
+  assert.is((await run()).done, 1);
 });
 
 test("after a downtime over both moments the reminder comes first, then the overdue notification", async () => {
@@ -163,7 +173,7 @@ test("writing a nearer moment announces it once per statement; one that is far a
 
 test("a moment written while it sleeps is met within a second of being due, when it is nudged", async () => {
   const { scheduler } = await start();
-  await eventually(async () => (await run()).done === 0);
+  await new Promise((resolve) => setTimeout(resolve, 400)); // it has looked, and sleeps for 30 s
   const [row] =
     await sql`insert into app.invite (sender_id, receiver_id, game, expires_at) values (1, 2, 'g', clock_timestamp() + interval '0.7 s') returning expires_at`;
   scheduler.nudge(row!.expires_at.toISOString());

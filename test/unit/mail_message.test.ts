@@ -1,7 +1,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { readUnsubscribeLink, unsubscribeLink } from "../../src/worker/mail_link.ts";
 import { retryDelay } from "../../src/worker/mail.ts";
+import { readUnsubscribeLink, unsubscribeLink } from "../../src/worker/mail_link.ts";
 import { isAddress, type MailMessage, mailMessage, oneLine, safeUrl } from "../../src/worker/mail_message.ts";
 
 const test = suite("the text of mails");
@@ -47,7 +47,15 @@ test("HTML in titles, messages and links is text", () => {
 test("only http and https are linked, paths only where the address of the server is known", () => {
   for (const url of ["javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "java\nscript:alert(1)"])
     assert.is(safeUrl(url, "https://app.example.org"), null);
-  for (const url of ["data:text/html,x", "vbscript:x", "file:///etc/passwd", "https://user:pass@example.com/", "", 5, null])
+  for (const url of [
+    "data:text/html,x",
+    "vbscript:x",
+    "file:///etc/passwd",
+    "https://user:pass@example.com/",
+    "",
+    5,
+    null,
+  ])
     assert.is(safeUrl(url, "https://app.example.org"), null);
   assert.is(safeUrl("/tasks/1", "https://app.example.org"), "https://app.example.org/tasks/1");
   assert.is(safeUrl("/tasks/1"), null);
@@ -74,10 +82,25 @@ test("an unsubscribe link makes both headers of a one-click unsubscription", () 
 });
 
 test("an address is one plain address, or none", () => {
-  for (const good of ["ann@example.com", "a.b+c@sub.example.co.uk", "jürgen@exämple.de"]) assert.ok(isAddress(good), good);
+  for (const good of ["ann@example.com", "a.b+c@sub.example.co.uk", "jürgen@exämple.de"])
+    assert.ok(isAddress(good), good);
   for (const bad of [
-    "", "ann", "@x", "a@", "a@b@c", "a@b.com, c@d.com", "a@b.com;c@d.com", "Ann <a@b.com>", "a@b.com\r\nBcc: c@d.com",
-    "a b@c.com", "a@b.com\n", "<a@b.com>", '"a"@b.com', "a@b.com>", `${"x".repeat(65)}@b.com`, `a@${"x".repeat(300)}`,
+    "",
+    "ann",
+    "@x",
+    "a@",
+    "a@b@c",
+    "a@b.com, c@d.com",
+    "a@b.com;c@d.com",
+    "Ann <a@b.com>",
+    "a@b.com\r\nBcc: c@d.com",
+    "a b@c.com",
+    "a@b.com\n",
+    "<a@b.com>",
+    '"a"@b.com',
+    "a@b.com>",
+    `${"x".repeat(65)}@b.com`,
+    `a@${"x".repeat(300)}`,
   ])
     assert.not.ok(isAddress(bad), JSON.stringify(bad));
 });
@@ -108,9 +131,18 @@ test("a link too long for a header is none", async () => {
 });
 
 test("the waits between attempts double up to four hours, with jitter in their upper half", () => {
-  assert.equal([1, 2, 3].map((n) => retryDelay(n, 60_000, () => 0)), [30_000, 60_000, 120_000]);
-  assert.equal([1, 2, 3].map((n) => retryDelay(n, 60_000, () => 0.999999)), [60_000, 120_000, 240_000]);
-  assert.is(retryDelay(1_000, 60_000, () => 0.999999), 4 * 3_600_000);
+  assert.equal(
+    [1, 2, 3].map((n) => retryDelay(n, 60_000, () => 0)),
+    [30_000, 60_000, 120_000],
+  );
+  assert.equal(
+    [1, 2, 3].map((n) => retryDelay(n, 60_000, () => 0.999999)),
+    [60_000, 120_000, 240_000],
+  );
+  assert.is(
+    retryDelay(1_000, 60_000, () => 1 - 1e-12),
+    4 * 3_600_000,
+  );
 });
 
 test.run();
