@@ -26,7 +26,6 @@ const to = (frames: Heard[], group: string): Heard[] => frames.filter((frame) =>
 const types = (frames: Heard[]): unknown[] =>
   frames.map(({ event, notification }) => event?.type ?? notification?.notification_type);
 
-
 test("a rolled-back write tells nobody and leaves no hole", async () => {
   const frames = await run(
     "begin; insert into app.invite (sender_id, receiver_id, game) values (1, 2, 'chess'); rollback",
