@@ -57,7 +57,7 @@ export async function authenticate(
   candidates: readonly Found[],
   check: (found: Found) => Promise<Identity>,
 ): Promise<{ identity: Identity; place: Place }> {
-  let refusal = new TidingsError("unauthenticated", "No token: send one, for example as `Authorization: Bearer …`.");
+  let refusal: TidingsError | undefined;
   for (const each of candidates) {
     try {
       return { identity: await check(each), place: each.place };
@@ -67,7 +67,7 @@ export async function authenticate(
       refusal = error;
     }
   }
-  throw refusal;
+  throw refusal ?? new TidingsError("unauthenticated", "No token: send one, for example as `Authorization: Bearer …`.");
 }
 
 function found(place: Place, token: string | null | undefined): readonly Found[] {

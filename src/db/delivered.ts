@@ -11,7 +11,8 @@ export interface Delivered {
 }
 
 const FLUSH_MS = 2_000;
-const USERS_PER_STATEMENT = 1_000;
+/** Their inbox rows are locked until the statement commits: few at a time, so that no writer waits long. */
+const USERS_PER_STATEMENT = 100;
 
 /** @param failed a flush did not work; its marks are kept and tried again */
 export function createDelivered(sql: Sql, failed: (error: unknown) => void): Delivered {

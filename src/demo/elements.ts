@@ -59,10 +59,11 @@ export function select(label: string, options: readonly (readonly [string, strin
 export function fill(element: HTMLSelectElement, options: readonly (readonly [string, string])[]): void {
   const wanted = JSON.stringify(options);
   if (element.dataset.options === wanted) return;
+  const isFirst = element.dataset.options === undefined;
   element.dataset.options = wanted;
   const { value } = element;
   element.replaceChildren(...options.map(([key, text]) => h("option", { value: key }, text)));
-  if (options.some(([key]) => key === value)) element.value = value;
+  if (!isFirst && options.some(([key]) => key === value)) element.value = value;
 }
 
 export interface Kept<T> {

@@ -174,8 +174,10 @@ export class TidingsBell extends Base {
     this.#render.settle();
     this.#draw();
     if (open) {
+      // It hangs from the button's end towards the page's start, where there is room for it.
       const { left, right } = trigger.getBoundingClientRect();
-      panel.classList.toggle("start", left + right < innerWidth);
+      const room = getComputedStyle(this).direction === "rtl" ? innerWidth - left : right;
+      panel.classList.toggle("start", room < panel.offsetWidth);
       scroll.scrollTop = 0;
       document.addEventListener("pointerdown", this.#outside);
       heading.focus();
