@@ -28,7 +28,7 @@ export type LogLevel = (typeof LEVELS)[number];
 export type VariableName =
   | "PORT" | "HOST" | "DATABASE_URL" | "LISTEN_URL" | "DATA_DIR" | "JWT_SECRET" | "JWKS_URL" | "JWT_ISSUER" | "JWT_AUDIENCE"
   | "ALLOWED_ORIGINS" | "TRUST_PROXY" | "MAX_STREAMS" | "MAX_STREAMS_PER_USER" | "HANDSHAKES_PER_IP" | "SMTP_URL" | "MAIL_FROM"
-  | "EMAIL_DELAY_SECONDS" | "REMINDER_SECONDS" | "DOMAIN" | "RETENTION_DAYS" | "DRAIN_SECONDS" | "FEED" | "BUS_URL" | "LOG_LEVEL";
+  | "PUBLIC_URL" | "EMAIL_DELAY_SECONDS" | "REMINDER_SECONDS" | "DOMAIN" | "RETENTION_DAYS" | "DRAIN_SECONDS" | "FEED" | "BUS_URL" | "LOG_LEVEL";
 
 /** All variables, in the order of the documentation. */
 export const VARIABLES: Readonly<Record<VariableName, Variable>> = Object.freeze({
@@ -74,6 +74,12 @@ export const VARIABLES: Readonly<Record<VariableName, Variable>> = Object.freeze
     "Mail server; unset: no e-mail is sent.",
   ),
   MAIL_FROM: text("tidings@localhost", "a mail address", /^[^\r\n]*[^\s@]+@[^\s@]+$/, "Sender of e-mail."),
+  PUBLIC_URL: text(
+    undefined,
+    "an http(s) address",
+    /^https?:\/\/[^\s]+$/,
+    "Where browsers reach this server, for links in e-mail (unsubscribe); unset: none, but its own address on the embedded database.",
+  ),
   EMAIL_DELAY_SECONDS: whole(300, 0, 2_592_000, "Seconds a notification stays unread before it is e-mailed."),
   REMINDER_SECONDS: whole(86_400, 0, 31_536_000, "Seconds before its due time that a task's reminder is sent."),
   DOMAIN: choice("on", ["on", "off"], "The reference domain (users, friends, invites, rooms, tasks)."),
@@ -109,6 +115,8 @@ export interface Config {
   readonly handshakesPerIp: number;
   readonly smtpUrl: string | undefined;
   readonly mailFrom: string;
+  /** Without a slash at its end. */
+  readonly publicUrl: string | undefined;
   readonly emailDelaySeconds: number;
   readonly reminderSeconds: number;
   /** Whether the reference domain is on. */
@@ -160,6 +168,7 @@ function configOf(env: Env, origins: OriginPolicy): Config {
     handshakesPerIp: isLoopback(host) && !setting(env, "HANDSHAKES_PER_IP") ? 0 : number("HANDSHAKES_PER_IP"),
     smtpUrl: get("SMTP_URL"),
     mailFrom: get("MAIL_FROM")!,
+    publicUrl: get("PUBLIC_URL")?.replace(/\/+$/, ""),
     emailDelaySeconds: number("EMAIL_DELAY_SECONDS"),
     reminderSeconds: number("REMINDER_SECONDS"),
     domain: get("DOMAIN") === "on",

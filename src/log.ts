@@ -19,6 +19,8 @@ const SECRETS = [
 
 /** What the service writes to; transports only warn and fail. */
 export interface ServiceLog extends Log {
+  /** Every request. Left out: they are not logged. */
+  debug?(fields: object, text: string): void;
   info(fields: object, text: string): void;
 }
 

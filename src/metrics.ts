@@ -38,6 +38,10 @@ export interface RecentDeliveries {
 
 const SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 const RING = 1_000;
+/** How long a scrape waits for the database; what it did not hear keeps its last value. */
+const ASK_MS = 3_000;
+/** Inboxes recounted per scrape. */
+const DRIFT_SAMPLE = 5;
 
 /** @param state asked at each scrape */
 export function createMetrics(sql: Sql, state: { listenSince(): number | null }): Metrics {
@@ -65,6 +69,9 @@ export function createMetrics(sql: Sql, state: { listenSince(): number | null })
   const emailQueue = gauge("email_queue", "Notifications waiting to be e-mailed, by state", ["state"]);
   const emails = counter("emails_total", "E-mails by result", ["result"]);
   const requests = histogram("http_seconds", "Duration of HTTP requests", ["method", "route", "status"]);
+  const pool = gauge("pool_connections", "Connections of this instance's pool, by what they do", ["state"]);
+  const drift = gauge("inbox_drift", "Inboxes with a wrong unread count, of the few that this scrape recounted");
+  const sampled = counter("inbox_drift_sampled_total", "Inboxes recounted for tidings_inbox_drift");
   const open = { websocket: 0, sse: 0 };
   const ring = createRing();
   const fast = delivery.labels("fast");
@@ -73,6 +80,27 @@ export function createMetrics(sql: Sql, state: { listenSince(): number | null })
   async function ask(): Promise<void> {
     const since = state.listenSince();
     listenAge.set(since === null ? 0 : (Date.now() - since) / 1_000);
+    await Promise.all([askQueues(), askPool(), askDrift()]);
+  }
+
+  async function askPool(): Promise<void> {
+    const rows = await sql<{ state: string; many: number }[]>`
+      select case state when 'active' then 'active' when 'idle' then 'idle' else 'in transaction' end as state, count(*)::int as many
+      from pg_stat_activity where datname = current_database() and usename = current_user
+        and application_name = current_setting('application_name') group by 1`;
+    for (const name of ["active", "idle", "in transaction"]) pool.labels(name).set(0);
+    for (const row of rows) pool.labels(row.state).set(row.many);
+  }
+
+  async function askDrift(): Promise<void> {
+    const [row] = await sql<
+      { sampled: number; drifted: number }[]
+    >`select * from tidings.drift_sample(${DRIFT_SAMPLE}::int)`;
+    sampled.inc(row!.sampled);
+    drift.set(row!.drifted);
+  }
+
+  async function askQueues(): Promise<void> {
     const rows = await sql<{ usage: number; state: string | null; many: number }[]>`
       select pg_notification_queue_usage() as usage, e.state, count(e.state)::int as many
       from (select 1) one left join tidings.email e on e.state in ('pending', 'sending', 'unknown', 'dead') group by e.state`;
@@ -112,7 +140,12 @@ export function createMetrics(sql: Sql, state: { listenSince(): number | null })
     email: (result) => emails.labels(result).inc(),
     async render() {
       // a scrape while the database is down tells the rest
-      await ask().catch(() => {});
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise((resolve) => {
+        timer = setTimeout(resolve, ASK_MS);
+      });
+      await Promise.race([ask().catch(() => {}), late]);
+      clearTimeout(timer);
       return registry.metrics();
     },
     contentType: registry.contentType,

@@ -53,8 +53,6 @@ export interface ServiceOptions {
   /** The database to use; `embedded` seeds the demo users. */
   readonly database: { readonly url: string; readonly listenUrl: string; readonly embedded: boolean };
   readonly timing?: Timing & { /** Between sweeps, from and to. */ readonly sweepMs?: readonly [number, number] };
-  /** Where this server is reached from outside, for links in mails. Default: its own address on the embedded database, else none. */
-  readonly publicUrl?: string | undefined;
   /** Connections of the pool. Default 10. */
   readonly poolSize?: number;
   /** Reads the files that browsers are served. Default: there are none. */
@@ -84,7 +82,9 @@ const SWEEP_MS: readonly [number, number] = [30_000, 60_000];
 export function createService(options: ServiceOptions): Service {
   const { config, log, database, timing = {} } = options;
   const failed = (what: string) => (error: unknown) => log.warn({ err: error }, what);
-  const sql = options.sql ?? connect(database.url, { max: options.poolSize ?? 10 });
+  const sql =
+    options.sql ??
+    connect(database.url, { max: options.poolSize ?? 10, name: `pool ${crypto.randomUUID().slice(0, 8)}` });
   const verify =
     options.verify ??
     createVerifier({ ...config, secret: config.jwtSecret, issuer: config.jwtIssuer, audience: config.jwtAudience });
@@ -191,7 +191,7 @@ export function createService(options: ServiceOptions): Service {
       sampler.start();
       const host = config.host.includes(":") ? `[${config.host}]` : config.host;
       const url = `http://${host}:${server.port}`;
-      await startMailer(options.publicUrl ?? (database.embedded ? url : undefined));
+      await startMailer(config.publicUrl ?? (database.embedded ? url : undefined));
       return { url, port: server.port };
     } catch (error) {
       await stop();

@@ -1,43 +1,21 @@
 #!/usr/bin/env node
-/** The command line: picks a command, turns what it throws into one line and an exit code. */
+/** The command line: the table of commands. */
 import process from "node:process";
-import { describe, TidingsError } from "../errors.ts";
+import { type Commands, runCli } from "./run.ts";
 
-interface Command {
-  readonly help: string;
-  load(): Promise<{ run(args: readonly string[]): Promise<number> }>;
-}
-
-const COMMANDS: Readonly<Record<string, Command>> = {
+const COMMANDS: Commands = {
   serve: { help: "Run the server", load: () => import("./serve.ts") },
+  migrate: { help: "Bring the database up to date, or tell what is missing", load: () => import("./migrate.ts") },
   token: { help: "Print a token for a user", load: () => import("./token.ts") },
+  send: { help: "Send a notification or an event", load: () => import("./send.ts") },
+  tail: { help: "Show a user's stream as it happens", load: () => import("./tail.ts") },
+  watch: { help: "List, add or drop watches of tables", load: () => import("./watch.ts") },
+  email: { help: "List e-mails, or try dead ones again", load: () => import("./email.ts") },
+  explain: { help: "Tell what became of one notification", load: () => import("./explain.ts") },
+  doctor: { help: "Check the installation, and say how to mend it", load: () => import("./doctor.ts") },
 };
 
-function usage(): string {
-  const lines = Object.entries(COMMANDS).map(([name, { help }]) => `  ${name.padEnd(10)} ${help}`);
-  return `Usage: tidings <command> [options]\n\nCommands:\n${lines.join("\n")}\n\ntidings <command> --help tells more.\n`;
-}
+// whoever reads us may stop reading: `tidings tail 7 | head -1`
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
 
-async function main(): Promise<number> {
-  const [name, ...args] = process.argv.slice(2);
-  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
-    (name === undefined ? process.stderr : process.stdout).write(usage());
-    return name === undefined ? 2 : 0;
-  }
-  const command = COMMANDS[name];
-  if (!command) {
-    process.stderr.write(`tidings: there is no command ${JSON.stringify(name)}\n\n${usage()}`);
-    return 2;
-  }
-  return (await command.load()).run(args);
-}
-
-main().then(
-  (code) => process.exit(code),
-  (error) => {
-    // a mistake of the user is told in its own words; anything else keeps its stack, for the report
-    const known = error instanceof TidingsError;
-    process.stderr.write(`tidings: ${known ? describe(error) : ((error as Error)?.stack ?? String(error))}\n`);
-    process.exit(known ? 1 : 70);
-  },
-);
+process.exit(await runCli(COMMANDS, process.argv.slice(2)));

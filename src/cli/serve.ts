@@ -6,24 +6,24 @@ import { createLog } from "../log.ts";
 import { readAsset } from "../runtime/assets.ts";
 import { serveNode } from "../runtime/node.ts";
 import { createService } from "../service.ts";
+import { type Command, type ExitCode, UsageError } from "./command.ts";
 import { type Database, openDatabase } from "./database.ts";
 
-function help(): string {
-  const lines = Object.entries(VARIABLES).map(
-    ([name, { help, fallback }]) => `  ${name.padEnd(22)} ${help}${fallback === undefined ? "" : ` (${fallback})`}`,
-  );
-  return `Usage: tidings serve\n\nRuns the server. Settings come from the environment:\n\n${lines.join("\n")}\n`;
-}
+const SETTINGS = Object.entries(VARIABLES).map(
+  ([name, { help, fallback }]) => `  ${name.padEnd(22)} ${help}${fallback === undefined ? "" : ` (${fallback})`}`,
+);
 
-export async function run(args: readonly string[]): Promise<number> {
-  if (args.includes("--help") || args.includes("-h")) {
-    process.stdout.write(help());
-    return 0;
-  }
-  if (args.length > 0) {
-    process.stderr.write(`tidings serve takes no arguments.\n\n${help()}`);
-    return 2;
-  }
+export const command: Command = {
+  usage: "",
+  about: `Runs the server. Settings come from the environment:\n\n${SETTINGS.join("\n")}`,
+  options: {},
+  run: ({ words }) => {
+    if (words.length > 0) throw new UsageError("it takes no arguments; settings come from the environment.");
+    return serve();
+  },
+};
+
+async function serve(): Promise<ExitCode> {
   const database = await openDatabase((text) => process.stderr.write(`tidings: ${text}\n`));
   const log = createLog(database.config.logLevel);
   for (const warning of database.config.warnings) log.warn({}, warning);

@@ -1,43 +1,32 @@
 /** `tidings token USER`: a signed token for a user of this installation, on standard output. */
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { signToken } from "../auth/token.ts";
 import { readConfig } from "../config.ts";
 import { TidingsError } from "../errors.ts";
+import { type Command, UsageError } from "./command.ts";
 
-const HELP = `Usage: tidings token USER [--ttl SECONDS] [--scope SCOPE]
-
-Prints a token for USER (the user id), signed with JWT_SECRET or, on the embedded database, with its kept secret.
-
-  --ttl SECONDS   how long it is valid; 86400
-  --scope SCOPE   scopes of a service token, for example publish
-`;
-
-export async function run(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      ttl: { type: "string", default: "86400" },
-      scope: { type: "string" },
-      help: { type: "boolean", short: "h" },
-    },
-  });
-  if (values.help) {
-    process.stdout.write(HELP);
+export const command: Command = {
+  usage: "USER [--ttl SECONDS] [--scope SCOPE]",
+  about:
+    "Prints a token for USER (the user id), signed with JWT_SECRET or, on the embedded database, with its kept secret.",
+  options: {
+    ttl: { value: "SECONDS", help: "how long it is valid; 86400" },
+    scope: { value: "SCOPE", help: "scopes of a service token, for example publish" },
+  },
+  async run(input) {
+    const [user, ...more] = input.words;
+    if (!user || more.length > 0) throw new UsageError("it takes one user id.");
+    const ttl = input.whole("ttl", 1, 315_360_000) ?? 86_400;
+    process.stdout.write(`${await tokenFor(user, ttl, input.text("scope"))}\n`);
     return 0;
-  }
-  const [user, ...more] = positionals;
-  const ttl = Number(values.ttl);
-  if (!user || more.length > 0 || !Number.isInteger(ttl)) {
-    process.stderr.write(HELP);
-    return 2;
-  }
-  process.stdout.write(`${await tokenFor(user, ttl, values.scope)}\n`);
-  return 0;
-}
+  },
+};
 
-async function tokenFor(user: string, ttl: number, scope: string | undefined): Promise<string> {
+/**
+ * Signs a token with the secret of this installation.
+ * @throws TidingsError "configuration" where there is none
+ */
+export async function tokenFor(user: string, ttl: number, scope?: string): Promise<string> {
   const config = readConfig(process.env);
   const secret = config.jwtSecret ?? (config.databaseUrl ? undefined : await kept(config.dataDir));
   if (!secret)

@@ -29,6 +29,9 @@ function parseBigint(text: string): number | string {
 export function connectionOptions(name?: string): postgres.Options<Record<string, postgres.PostgresType>> {
   return {
     connect_timeout: 10,
+    // Seconds until a lost connection is tried again. The driver's own grows to 20: streams would wait that long for a
+    // database that is back already.
+    backoff: (failures) => Math.min(2, 0.05 * 2 ** failures) * (0.5 + Math.random() / 2),
     // A connection stays for as long as it works: closing idle ones would only make the next wake slower.
     idle_timeout: undefined,
     max_lifetime: null,

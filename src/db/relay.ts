@@ -64,10 +64,8 @@ export function createRelay(sql: Sql, failed: (error: unknown) => void): Relay {
    */
   async function stand(connection: Sql): Promise<boolean> {
     try {
-      await connection.begin(async (tx) => {
-        await tx`set local lock_timeout = '50ms'`;
-        await tx`select pg_advisory_lock(${LOCK_CLASS}, 0)`;
-      });
+      // one text, not connection.begin: the driver ends the process when the connection is lost in the middle of one
+      await connection.unsafe(`set local lock_timeout = '50ms'; select pg_advisory_lock(${LOCK_CLASS}, 0)`).simple();
       return true;
     } catch {
       return false;

@@ -110,9 +110,10 @@ function remember(session: Session, invite: Invite): void {
 function inviteRow({ session, attempt }: TabContext, invite: Invite): Node[] {
   const mine = invite.sender.id === session.me.id;
   const other = mine ? invite.receiver : invite.sender;
+  const verb = invite.status === "pending" ? "invites" : "invited";
   const title = mine
     ? `You invited ${shown(other)} to ${invite.game}`
-    : `${shown(other)} invites you to ${invite.game}`;
+    : `${shown(other)} ${verb} you to ${invite.game}`;
   const settle = (action: string, label: string, classes: string): HTMLElement =>
     button(
       classes,

@@ -1,5 +1,5 @@
 /** All routes in one Hono app. What is in front of them: request ids, secure headers, CORS, the body limit. */
-import { Hono } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
@@ -19,12 +19,14 @@ import { openApiRoutes } from "./openapi.ts";
 import { preferenceRoutes } from "./preferences.ts";
 import { problem, renderError } from "./problem.ts";
 import { publishRoutes } from "./publish.ts";
+import { type DebugLog, requestLog } from "./request_log.ts";
 import { type Sampler, statusRoutes } from "./status.ts";
 import { type StreamServices, streamRoutes } from "./streams.ts";
 import { ticketRoutes } from "./tickets.ts";
 import { type UnsubscribeLinks, unsubscribeRoutes } from "./unsubscribe.ts";
 
 export interface AppServices extends StreamServices {
+  readonly log: DebugLog;
   readonly tickets: Tickets<Identity>;
   readonly preferences: Preferences;
   readonly producer: Producer;
@@ -64,11 +66,13 @@ export function createApp(services: AppServices): Hono {
   app.onError(renderError(log));
   app.notFound((c) => problem(c, 404, "not_found", `There is nothing at ${c.req.path}.`));
   app.use(requestId());
+  app.use(requestLog(log));
   app.use(measured(metrics));
   app.use(secureHeaders({ crossOriginResourcePolicy: false, crossOriginOpenerPolicy: false }));
   app.use("/api/*", crossOrigin(origins));
   app.use("/sse/*", crossOrigin(origins));
   app.use("/api/*", bodyLimit({ maxSize: MAX_BODY, onError: tooLarge }));
+  app.use("/api/*", neverKept);
   app.route("/", healthRoutes(readiness));
   app.route("/", metricsRoutes(metrics, embedded ? null : gate));
   app.route("/", statusRoutes(sampler, embedded ? null : gate));
@@ -93,6 +97,12 @@ export function createApp(services: AppServices): Hono {
 function tooLarge(): never {
   throw new TidingsError("too_large", `A request body may have at most ${MAX_BODY} bytes.`);
 }
+
+/** What is a user's own is kept by no cache. */
+const neverKept: MiddlewareHandler = async (c, next) => {
+  c.header("cache-control", "no-store");
+  await next();
+};
 
 /** CORS by the same policy that guards streams: an allowed origin may use the cookie; under `*` only tokens. */
 function crossOrigin(origins: OriginPolicy): ReturnType<typeof cors> {

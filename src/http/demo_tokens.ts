@@ -5,6 +5,7 @@
  */
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
+import { describeRoute } from "hono-openapi";
 import { z } from "zod";
 import { type OriginPolicy, originAllowed } from "../auth/origin.ts";
 import { DEMO_USERS } from "../demo/users.ts";
@@ -20,7 +21,13 @@ const asked = z.object({ user: z.enum(DEMO_USERS.map(({ username }) => username)
 
 export function demoTokenRoutes({ origins, issue }: DemoTokens): Hono {
   const app = new Hono();
-  app.post("/demo/token", bodyLimit({ maxSize: 1_024 }), async (c) => {
+  const described = describeRoute({
+    summary: "A token for a demo user, on the embedded database",
+    tags: ["pages"],
+    security: [],
+    responses: { 200: { description: "The token and its user" }, 403: { description: "Not the server's own page" } },
+  });
+  app.post("/demo/token", described, bodyLimit({ maxSize: 1_024 }), async (c) => {
     const { host = "", origin } = c.req.header();
     if (!isOwn(host, origin ?? null, origins)) {
       throw new TidingsError("forbidden", "Tokens are given to the demo page of this server only.");

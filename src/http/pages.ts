@@ -4,6 +4,7 @@
  * that a new version is seen at once. Nothing from elsewhere runs in the page.
  */
 import { type Context, Hono } from "hono";
+import { describeRoute } from "hono-openapi";
 import { demoPage } from "../demo/html.ts";
 import { TidingsError } from "../errors.ts";
 import { type DemoTokens, demoTokenRoutes } from "./demo_tokens.ts";
@@ -42,7 +43,15 @@ export function pageRoutes({ asset, demo, demoTokens }: PageServices): Hono {
   return app;
 
   function serve(path: string, file: () => Promise<Served>, type: string, headers: Record<string, string> = {}): void {
-    app.get(path, async (c) => answer(c, await file(), { ...headers, "content-type": `${type}; charset=utf-8` }));
+    const described = describeRoute({
+      summary: "A file for browsers",
+      tags: ["pages"],
+      security: [],
+      responses: { 200: { description: type } },
+    });
+    app.get(path, described, async (c) =>
+      answer(c, await file(), { ...headers, "content-type": `${type}; charset=utf-8` }),
+    );
   }
 }
 

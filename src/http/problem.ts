@@ -6,6 +6,7 @@ import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { type ErrorCode, TidingsError } from "../errors.ts";
 import type { Log } from "../transport/peer.ts";
+import { requestFields } from "./request_log.ts";
 
 type Status = 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 426 | 429 | 500 | 503;
 
@@ -70,7 +71,7 @@ export function renderError(log: Log): (error: Error, c: Context) => Response {
     }
     if (isAway(error)) return problem(c, 503, "unavailable", "The database cannot be reached: try again shortly.");
     if (isBadValue(error)) return problem(c, 422, "invalid", "A value in the request cannot be stored.");
-    log.error({ err: error, method: c.req.method, path: c.req.path }, "a request failed");
+    log.error({ err: error, ...requestFields(c) }, "a request failed");
     return problem(c, 500, "internal", "Something went wrong here; it was logged.");
   };
 }

@@ -3,8 +3,11 @@
  * from counters in memory; neither taking nor showing them asks the database. Guarded like /metrics.
  */
 import { Hono } from "hono";
+import { describeRoute } from "hono-openapi";
+import { z } from "zod";
 import type { Gate } from "./gate.ts";
 import { OPERATOR_SCOPES } from "./metrics.ts";
+import { route } from "./schema.ts";
 import { STATUS_PAGE } from "./status_page.ts";
 
 /** What is sampled. */
@@ -23,6 +26,19 @@ interface Sample {
   readonly p50: number | null;
   readonly p99: number | null;
 }
+
+const samplesSchema = z.object({
+  samples: z.array(
+    z.object({
+      at: z.number().int(),
+      websocket: z.number().int(),
+      sse: z.number().int(),
+      rate: z.number(),
+      p50: z.number().nullable(),
+      p99: z.number().nullable(),
+    }),
+  ),
+});
 
 const EVERY_MS = 2_000;
 const KEPT = 150;
@@ -65,11 +81,18 @@ export function createSampler(source: StatusSource): Sampler {
 export function statusRoutes(sampler: Sampler, gate: Gate | null): Hono {
   const app = new Hono();
   if (gate) app.use("/status/*", gate.scope(...OPERATOR_SCOPES));
-  app.get("/status", (c) =>
+  const page = describeRoute({
+    summary: "A page that draws this instance's streams, rate and latency",
+    tags: ["operations"],
+    responses: { 200: { description: "A page" } },
+  });
+  app.get("/status", page, (c) =>
     c.html(STATUS_PAGE, 200, {
       "content-security-policy": "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
     }),
   );
-  app.get("/status/samples", (c) => c.json({ samples: sampler.samples }));
+  app.get("/status/samples", route("What /status draws", "operations", 200, samplesSchema), (c) =>
+    c.json({ samples: sampler.samples }),
+  );
   return app;
 }

@@ -97,7 +97,8 @@ function mounted(inner: Hono): Hono {
     const url = new URL(c.req.url);
     url.pathname = url.pathname.slice(prefix.length) || "/";
     const response = await inner.fetch(new Request(url, c.req.raw), c.env);
-    return finish(response, c.env as Env);
+    // without a server around it (`app.request`), there is nothing to take over
+    return c.env ? finish(response, c.env as Env) : response;
   });
   return outer;
 }

@@ -7,7 +7,7 @@ import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { type RawData, type Server, WebSocket, WebSocketServer } from "ws";
 import type { Log, Peer, PeerEvents } from "../transport/peer.ts";
-import { corkThisTick, flushed } from "./node_socket.ts";
+import { corkThisTick, flushed, queuedFor } from "./node_socket.ts";
 
 const INTERNAL_ERROR = 1011;
 /** [spec] RFC 6455 5.5: a control frame holds 125 bytes, two of them the code. */
@@ -62,7 +62,7 @@ class NodePeer implements Peer {
   }
 
   get buffered(): number {
-    return this.#ws.bufferedAmount;
+    return queuedFor(this.#socket, this.#ws.bufferedAmount);
   }
 
   send(text: string): void {

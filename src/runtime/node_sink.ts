@@ -3,7 +3,7 @@
  */
 import type { ServerResponse } from "node:http";
 import type { Log, Sink } from "../transport/peer.ts";
-import { corkThisTick, flushed } from "./node_socket.ts";
+import { corkThisTick, flushed, queuedFor } from "./node_socket.ts";
 
 /** How long an ended response may wait for its client to read the rest, in ms. */
 const END_MS = 3000;
@@ -38,7 +38,7 @@ class NodeSink implements Sink {
   }
 
   get buffered(): number {
-    return this.#outgoing.writableLength;
+    return queuedFor(this.#outgoing.socket, this.#outgoing.writableLength);
   }
 
   write(text: string): void {

@@ -23,13 +23,19 @@ function uncorkAll(): void {
 }
 
 /**
- * Resolves when all that is queued now was taken by the kernel, or the socket is gone. Not by the event `drain`: it
- * only comes after more than 16 KiB were queued. The callback of a write of nothing comes in order, and on a destroyed
- * socket at once.
+ * Resolves when all that is queued now was taken by the kernel, or the socket is closed. Not by the event `drain`: it
+ * only comes after more than 16 KiB were queued. The callback of a write of nothing comes in order. On a socket that
+ * ends it never resolves at once: who waits in a loop would keep the event that tells of the end from ever coming.
  */
 export function flushed(socket: Socket): Promise<void> {
-  if (socket.destroyed || !socket.writable) return Promise.resolve();
   return new Promise((resolve) => {
-    socket.write("", () => resolve());
+    if (socket.closed) setImmediate(resolve);
+    else if (socket.destroyed || !socket.writable) socket.once("close", () => resolve());
+    else socket.write("", () => resolve());
   });
+}
+
+/** Bytes queued for a socket, as `queued` has them; none once it is destroyed, for nobody will ever read them. */
+export function queuedFor(socket: Socket | null, queued: number): number {
+  return socket === null || socket.destroyed ? 0 : queued;
 }

@@ -3,6 +3,7 @@
  * standard reads them; and ways to produce entries. Nothing here is the server's code.
  */
 import type { Sql } from "../../src/db/client.ts";
+import { eventually } from "./eventually.ts";
 
 export interface Frame {
   readonly type: string;
@@ -155,4 +156,13 @@ export async function storeMany(sql: Sql, user: number | string, count: number):
 /** Sends a transient event. */
 export async function transient(sql: Sql, user: number | string, payload: Record<string, unknown>): Promise<void> {
   await sql`select tidings.notify_user(${String(user)}::text, ${JSON.stringify(payload)}::text::jsonb)`;
+}
+
+/** Ends the LISTEN backends of every instance on this database, and waits for one where there is none just now. */
+export async function killListeners(sql: Sql): Promise<void> {
+  await eventually(async () => {
+    const killed = await sql`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and application_name = 'tidings listener'`;
+    return killed.length > 0;
+  });
 }

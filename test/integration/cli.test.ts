@@ -41,7 +41,8 @@ test("--help and help name every command, on standard output, with exit code 0",
   for (const { code, out, err } of answers) {
     assert.equal([code, err], [0, ""]);
     assert.match(out, /^Usage: tidings <command>/);
-    for (const command of ["serve", "token"]) assert.match(out, new RegExp(`^  ${command} +\\S`, "m"));
+    for (const command of ["serve", "migrate", "token", "send", "tail", "watch", "email", "explain", "doctor"])
+      assert.match(out, new RegExp(`^  ${command} +\\S`, "m"));
   }
 });
 
@@ -155,7 +156,7 @@ test("tidings token without a user, with a wrong ttl or an unknown option says w
   const answers = await Promise.all(wrong.map((args) => run(["token", ...args], settings())));
   for (const [at, { code, out, err }] of answers.entries()) {
     assert.equal([code, out], [2, ""], wrong[at]!.join(" "));
-    assert.match(err, /Usage: tidings token USER|'--nope'/);
+    assert.match(err, /Usage: tidings token USER/);
     assert.not.match(err, /\n {4}at /);
   }
 });

@@ -9,7 +9,7 @@ import { closeClients, type SocketClient, socket, sse, strictSocket } from "../h
 import { database, type TestDatabase } from "../helpers/database.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { type Instance, instance } from "../helpers/instance.ts";
-import { type Frame, store } from "../helpers/streams.ts";
+import { type Frame, killListeners, store } from "../helpers/streams.ts";
 
 const test = suite("instances");
 const WS = "/ws/notifications/";
@@ -172,11 +172,6 @@ async function write(users: readonly number[], rounds: number): Promise<void> {
   }
 }
 
-function killListeners(): Promise<unknown> {
-  return db.sql`select pg_terminate_backend(pid) from pg_stat_activity
-    where datname = current_database() and query ilike 'listen%'`;
-}
-
 test("20 users with two streams each, dropped and resumed at random, get 1..N once and in order on both transports", async () => {
   const users = Array.from({ length: 20 }, (_, at) => 100 + at);
   const followers = new Map<Follower, number>();
@@ -186,14 +181,13 @@ test("20 users with two streams each, dropped and resumed at random, get 1..N on
   }
   const all = [...followers.keys()];
   const dropping = setInterval(() => all[Math.floor(Math.random() * all.length)]!.drop(), 40);
-  const killing = setInterval(() => void killListeners(), 300);
   try {
-    await Promise.all(Array.from({ length: 4 }, () => write(users, 100)));
+    await Promise.all([killListeners(db.sql), ...Array.from({ length: 4 }, () => write(users, 50))]);
+    await Promise.all([killListeners(db.sql), ...Array.from({ length: 4 }, () => write(users, 50))]);
   } finally {
     clearInterval(dropping);
-    clearInterval(killing);
   }
-  await killListeners();
+  await killListeners(db.sql);
   await write(users, 5);
   const stored = await db.sql<{ user_id: string; expected: string[] }[]>`
     select user_id, array_agg(id || ' ' || type order by id, nth) as expected from (

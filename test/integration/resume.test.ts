@@ -9,7 +9,7 @@ import { database, type TestDatabase } from "../helpers/database.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { type Instance, instance, token } from "../helpers/instance.ts";
 import { rawClient, upgradeRequest } from "../helpers/raw.ts";
-import { store, storeMany } from "../helpers/streams.ts";
+import { killListeners, store, storeMany } from "../helpers/streams.ts";
 
 const test = suite("resume");
 const WS = "/ws/notifications/";
@@ -171,9 +171,7 @@ test("with its LISTEN connection killed an instance keeps its streams, and they 
   await store(db.sql, user);
   await client.find((frame) => frame.id === 1);
   for (let round = 0; round < 2; round++) {
-    const killed = await db.sql`select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = current_database() and query ilike 'listen%'`;
-    assert.ok(killed.length > 0);
+    await killListeners(db.sql);
     await storeMany(db.sql, user, 5);
     await client.find((frame) => frame.id === 1 + 5 * (round + 1), 10_000);
   }
@@ -244,8 +242,7 @@ test("a database that went back to an older state is answered by a reset, not by
     await sql`update tidings.inbox set last_id = 3, unread_count = 3 where user_id = ${String(user)}`;
   });
   // the sweep that finds it runs twice a minute, and whenever LISTEN comes back
-  await db.sql`select pg_terminate_backend(pid) from pg_stat_activity
-    where datname = current_database() and query ilike 'listen%'`;
+  await killListeners(db.sql);
   assert.equal((await client.find("reset", 10_000)).data, { last_event_id: 3 });
   await store(db.sql, user);
   assert.is((await client.find("notification")).id, 4);

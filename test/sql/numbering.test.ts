@@ -95,7 +95,7 @@ test("opposite orders of recipients never deadlock", async () => {
   await checkInvariants(s.sql);
 });
 
-test("twenty thousand recipients in one statement take about a second, with a key too", async () => {
+test("twenty thousand recipients in one statement are one set-based fan-out, with a key too", async () => {
   // autovacuum analyses the outbox while it is empty, and a plan made for that took 13 s
   await s.sql`vacuum analyze tidings.outbox`;
   for (const key of [null, "announcement", "announcement"]) {
@@ -103,8 +103,8 @@ test("twenty thousand recipients in one statement take about a second, with a ke
     const began = performance.now();
     await s.sql`select tidings.broadcast(${users}::text[], 'All', 'to everybody', 'news', key => ${key})`;
     const took = performance.now() - began;
-    // 0.6 s on an idle machine
-    assert.ok(took < 5_000, `took ${took} ms`);
+    // the bad plan took 13 s; bench/broadcast has the figure
+    assert.ok(took < 10_000, `took ${took} ms`);
   }
   const [row] =
     await s.sql`select count(*) filter (where last_id = 2) as right, count(*) from tidings.inbox where user_id ~ '^u[0-9]+$'`;

@@ -50,6 +50,7 @@ test("mistakes are reported when the declaration is made, by parameter and what 
 test("no text can leave its place: brackets, semicolons, comments and quotes end in an error, and nothing runs", async () => {
   await sql`create table canary (alive int)`;
   for (const text of [
+    "'a') || ('b'",
     "1) from new; drop table canary; select (1",
     "1), (2",
     "1; drop table canary",
