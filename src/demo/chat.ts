@@ -28,14 +28,15 @@ interface Talk {
 
 export function chatTab({ session, attempt }: Pick<TabContext, "session" | "attempt">): ChatTab {
   const who = h("div", { class: "who", role: "group", "aria-label": "Conversations" });
-  const messages = h("ol", { class: "messages", role: "log", "aria-label": "Messages", tabindex: "0" });
+  const list = h("ol", {});
+  const messages = h("div", { class: "messages", role: "log", "aria-label": "Messages", tabindex: "0" }, list);
   const typing = h("p", { class: "typing", "aria-live": "polite" });
   const nobody = empty("Pick somebody to talk to", "Messages arrive in the other window while they are being sent.");
   const { form, input } = composer();
   const element = h("div", { class: "chat" }, who, nobody, messages, typing, form);
   const drawWho = keyed<Choice>(who, ({ user }) => user.id, choice(talkTo));
   const drawMessages = keyed<Message>(
-    messages,
+    list,
     ({ id }) => id,
     row("message", (message) => bubble(session, message)),
   );

@@ -45,8 +45,12 @@ document.body.append(
     h("p", {}, "Two people, two connections, one Postgres. Write in one window and watch it arrive in the other."),
     h("nav", { "aria-label": "More" }, ...links.map(([href, label]) => h("a", { href }, label))),
   ),
-  h("div", { class: "switches", role: "group", "aria-label": "Windows" }, ...switches.map(({ element }) => element)),
-  h("main", { class: "panes" }, ...panes.map(({ element }) => element)),
+  h(
+    "main",
+    {},
+    h("div", { class: "switches", role: "group", "aria-label": "Windows" }, ...switches.map(({ element }) => element)),
+    h("div", { class: "panes" }, ...panes.map(({ element }) => element)),
+  ),
 );
 show(0);
 for (const [at, each] of panes.entries()) {

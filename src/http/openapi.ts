@@ -51,21 +51,29 @@ function described(summary: string): ReturnType<typeof describeRoute> {
 }
 
 async function document(app: Hono): Promise<Document> {
-  const spec = (await generateSpecs(app, { documentation: DOCUMENTATION as never })) as unknown as Document;
+  const spec = (await generateSpecs(app, {
+    documentation: DOCUMENTATION as never,
+    // /openapi.json and /bell.js are routes like any other
+    excludeStaticFile: false,
+  })) as unknown as Document;
   // hono-openapi's guess at what a failed validation answers; ours is the problem document under "default"
   for (const item of Object.values(spec.paths)) {
     for (const operation of Object.values(item))
       delete (operation as { responses?: Record<string, unknown> }).responses?.["400"];
   }
-  const frames = Object.entries(frameSchemas).map(([type, schema]) => [`Frame_${type}`, jsonSchema(schema)] as const);
-  return {
-    ...spec,
-    components: { ...spec.components, schemas: { ...spec.components?.schemas, ...Object.fromEntries(frames) } },
-  };
+  const schemas: Record<string, unknown> = { ...spec.components?.schemas };
+  for (const [type, schema] of Object.entries(frameSchemas)) {
+    const { frame, parts } = jsonSchema(schema);
+    Object.assign(schemas, parts, { [`Frame_${type}`]: frame });
+  }
+  return { ...spec, components: { ...spec.components, schemas } };
 }
 
-function jsonSchema(schema: z.ZodType): unknown {
-  const { $schema, ...rest } = z.toJSONSchema(schema, { target: "draft-2020-12", reused: "inline" });
+/** A schema, and those it refers to by name, which stand beside it in the document. */
+function jsonSchema(schema: z.ZodType): { frame: unknown; parts: Record<string, unknown> } {
+  const made = z.toJSONSchema(schema, { target: "draft-2020-12", reused: "inline" });
+  const text = JSON.stringify(made).replaceAll('"#/$defs/', '"#/components/schemas/');
+  const { $schema, $defs = {}, ...frame } = JSON.parse(text) as Record<string, unknown>;
   void $schema;
-  return rest;
+  return { frame, parts: $defs as Record<string, unknown> };
 }

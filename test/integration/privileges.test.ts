@@ -76,19 +76,19 @@ test("streams, the inbox, reading, preferences, tickets and publishing work unde
   await db.sql`select tidings.notify_user('1', ${JSON.stringify({ type: "big", text: "x".repeat(9_000) })}::text::jsonb)`;
   await stream.find("big");
   const service = { scope: "publish metrics" };
-  const calls: [Promise<{ status: number }>, number][] = [
-    [call(1, "GET", "/api/inbox"), 200],
-    [call(1, "GET", "/api/notifications"), 200],
-    [call(1, "GET", "/api/notifications/unread_count"), 200],
-    [call(1, "POST", "/api/notifications/1/read"), 200],
-    [call(1, "POST", "/api/notifications/read_all", {}), 200],
-    [call(1, "PUT", "/api/preferences", { overdue: { email: true } }), 200],
-    [call(1, "GET", "/api/preferences"), 200],
-    [call("service", "POST", "/api/publish", { to: 1, message: "m", type: "overdue" }, service), 202],
-    [call("service", "POST", "/api/publish", { to: { group: "user_1" }, payload: { type: "x" } }, service), 202],
-    [call("service", "POST", "/api/publish", { to: { group: "user_1" }, message: "all" }, service), 202],
+  const calls: [() => Promise<{ status: number }>, number][] = [
+    [() => call(1, "GET", "/api/inbox"), 200],
+    [() => call(1, "GET", "/api/notifications"), 200],
+    [() => call(1, "GET", "/api/notifications/unread_count"), 200],
+    [() => call(1, "POST", "/api/notifications/1/read"), 200],
+    [() => call(1, "POST", "/api/notifications/read_all", {}), 200],
+    [() => call(1, "PUT", "/api/preferences", { overdue: { email: true } }), 200],
+    [() => call(1, "GET", "/api/preferences"), 200],
+    [() => call("service", "POST", "/api/publish", { to: 1, message: "m", type: "overdue" }, service), 202],
+    [() => call("service", "POST", "/api/publish", { to: { group: "user_1" }, payload: { type: "x" } }, service), 202],
+    [() => call("service", "POST", "/api/publish", { to: { group: "user_1" }, message: "all" }, service), 202],
   ];
-  for (const [at, [answer, status]] of calls.entries()) assert.is((await answer).status, status, `call ${at}`);
+  for (const [at, [answer, status]] of calls.entries()) assert.is((await answer()).status, status, `call ${at}`);
   const metrics = await (await fetch(`${app.url}/metrics`, { headers: await app.auth("service", service) })).text();
   assert.match(metrics, /tidings_inbox_drift_sampled_total [1-9]/);
   assert.match(metrics, /tidings_email_queue\{state="pending"\} 1/);

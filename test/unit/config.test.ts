@@ -36,6 +36,7 @@ test("an empty environment is the embedded database with the defaults of the con
     handshakesPerIp: 0,
     smtpUrl: undefined,
     mailFrom: "tidings@localhost",
+    publicUrl: undefined,
     emailDelaySeconds: 300,
     reminderSeconds: 86_400,
     domain: true,
@@ -65,6 +66,7 @@ test("every variable is read", () => {
     HANDSHAKES_PER_IP: "7",
     SMTP_URL: "smtps://u:p@mail.test",
     MAIL_FROM: "Tidings <no-reply@app.test>",
+    PUBLIC_URL: "https://app.test/",
     EMAIL_DELAY_SECONDS: "0",
     REMINDER_SECONDS: "60",
     DOMAIN: "off",
@@ -90,6 +92,7 @@ test("every variable is read", () => {
     handshakesPerIp: 7,
     smtpUrl: "smtps://u:p@mail.test",
     mailFrom: "Tidings <no-reply@app.test>",
+    publicUrl: "https://app.test",
     emailDelaySeconds: 0,
     reminderSeconds: 60,
     domain: false,
@@ -209,7 +212,7 @@ test("every variable is documented in one sentence, and its own default is accep
     assert.not.match(help + accepts, /[\n|]/, `${name} fits a table cell`);
     if (fallback !== undefined) assert.ok(check(fallback), name);
   }
-  assert.is(Object.keys(VARIABLES).length, 24);
+  assert.is(Object.keys(VARIABLES).length, 25);
 });
 
 test.run();
