@@ -64,7 +64,7 @@ Open ${url}/ in a browser, or watch ann's stream in one terminal:
   TOKEN=${ann}
   curl -N -H "Authorization: Bearer $TOKEN" ${url}/sse/notifications/
 
-and let ben invite her from another:
+and let ben write to her from another:
 
   curl -s -X POST -H "Authorization: Bearer ${ben}" -H "Content-Type: application/json" \\
     -d '{"to":1,"content":"Hello from a terminal"}' ${url}/api/messages

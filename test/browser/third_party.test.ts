@@ -34,13 +34,11 @@ test.after(async () => {
 
 /** A blank page of the server's with `window.library`, a package bundled as its author made it. */
 async function pageWith(name: string): Promise<Page> {
-  const { outputFiles } = buildSync({
-    stdin: { contents: `export * from ${JSON.stringify(name)}; export { default } from "${name}";`, resolveDir: "." },
-    ...{ bundle: true, write: false, format: "iife", globalName: "library", logLevel: "error" },
-    logOverride: { "import-is-undefined": "silent" },
-  });
+  const contents = `import * as library from ${JSON.stringify(name)}; Object.assign(window, { library, heard: [] });`;
+  const stdin = { contents, resolveDir: import.meta.dirname };
+  const { outputFiles } = buildSync({ stdin, bundle: true, write: false, format: "iife" });
   const page = await profile.open(`${server.url}/healthz`);
-  await page.evaluate(`${outputFiles[0]!.text}; window.library = library; window.heard = [];`);
+  await page.evaluate(outputFiles[0]!.text);
   return page;
 }
 
