@@ -3,7 +3,7 @@
  * other instances see that this one lives, and the sweep that finds whatever an announcement was lost for.
  * A feed only ever wakes: losing any of it costs a read, never an entry.
  */
-import { jitter } from "./backoff.ts";
+import { backoff, jitter } from "./backoff.ts";
 import type { Sql } from "./db/client.ts";
 import { createListener } from "./db/listener.ts";
 import { createRelay, type Relay } from "./db/relay.ts";
@@ -19,9 +19,12 @@ export interface FeedOptions {
   readonly instance: number;
   /** Milliseconds between sweeps, from and to. */
   readonly sweepMs: readonly [number, number];
+  /** The heartbeat of the LISTEN connection, as ListenerOptions has it. */
+  readonly beatMs?: number | undefined;
+  readonly beatTimeoutMs?: number | undefined;
   /** The text of a NOTIFY. */
   heard(text: string): void;
-  /** Looks for entries, revocations and memberships whose announcement was lost. Rejects never. */
+  /** Looks for entries, revocations and memberships whose announcement was lost. A rejection has it tried again soon. */
   sweep(): Promise<void>;
   /** LISTEN came up, or went down. */
   changed(up: boolean): void;
@@ -41,12 +44,15 @@ export interface Feed {
 export function createFeed(options: FeedOptions): Feed {
   const { sql, log, instance, heard, sweep, changed } = options;
   const relay: Relay = createRelay(sql, (error) => log.warn({ err: error }, "relaying failed; tried again"));
+  const retry = backoff({ baseMs: 500, capMs: 5_000 });
   let since: number | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isStopped = false;
   const listener = createListener({
     url: options.listenUrl,
     channel: "tidings",
+    beatMs: options.beatMs,
+    beatTimeoutMs: options.beatTimeoutMs,
     onPayload(text) {
       relay.noticed();
       heard(text);
@@ -65,7 +71,7 @@ export function createFeed(options: FeedOptions): Feed {
     since = Date.now();
     await holdPresence();
     changed(true);
-    await sweep();
+    await sweepNow();
   }
 
   /** Lost with the LISTEN connection, which is what tells the others. */
@@ -78,21 +84,30 @@ export function createFeed(options: FeedOptions): Feed {
     }
   }
 
-  function sweepLater(): void {
-    timer = setTimeout(() => void sweep().finally(() => !isStopped && sweepLater()), jitter(...options.sweepMs));
+  /** Sweeps now and from then on; sooner after one that failed, for the database comes back after LISTEN does. */
+  async function sweepNow(): Promise<void> {
+    clearTimeout(timer);
+    let nextMs = jitter(...options.sweepMs);
+    try {
+      await sweep();
+      retry.reset();
+    } catch (error) {
+      nextMs = 100 + retry.next();
+      log.warn({ err: error }, "looking for lost announcements failed; tried again soon");
+    }
+    clearTimeout(timer);
+    if (!isStopped) timer = setTimeout(() => void sweepNow(), nextMs);
   }
 
   return {
     async start() {
       await listener.start();
       await holdPresence();
-      sweepLater();
     },
     async stop() {
       isStopped = true;
       clearTimeout(timer);
-      await relay.stop();
-      await listener.stop();
+      await Promise.all([relay.stop(), listener.stop()]);
     },
     get up() {
       return listener.up;

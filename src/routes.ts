@@ -44,7 +44,7 @@ export function createRoutes(parts: RouteParts): Routes {
       runtime,
       origins,
       gate: createGate({ verify, tickets, revokedAt: inbox.revokedAt, origins, trustProxy }),
-      revokedAt: inbox.revokedAt,
+      revokedAt: parts.reader.revokedAt,
       address: (c: Context) => clientAddress(c, runtime, trustProxy),
       preferences: createPreferences(sql),
     };

@@ -8,6 +8,7 @@ import type { Config } from "./config.ts";
 import { Hub } from "./core/hub.ts";
 import type { StreamEvents } from "./core/stream.ts";
 import { close, connect, type Sql } from "./db/client.ts";
+import { atMost } from "./db/deadline.ts";
 import { createDelivered } from "./db/delivered.ts";
 import { createEntries } from "./db/entries.ts";
 import { createHousekeeper } from "./db/housekeeper.ts";
@@ -40,6 +41,16 @@ export interface Server {
   close(graceMs: number): Promise<void>;
 }
 
+/** Every interval of the service, in ms. */
+export interface ServiceTiming extends Timing {
+  /** Least and most between two sweeps. Default 30,000 to 60,000. */
+  readonly sweepMs?: readonly [number, number];
+  /** Between two heartbeats of the LISTEN connection. Default 5,000. */
+  readonly beatMs?: number;
+  /** How long such a heartbeat may take before the connection is given up. Default 5,000. */
+  readonly beatTimeoutMs?: number;
+}
+
 export interface ServiceOptions {
   readonly config: Config;
   readonly log: ServiceLog;
@@ -52,7 +63,7 @@ export interface ServiceOptions {
   }) => Promise<Server>;
   /** The database to use; `embedded` seeds the demo users. */
   readonly database: { readonly url: string; readonly listenUrl: string; readonly embedded: boolean };
-  readonly timing?: Timing & { /** Between sweeps, from and to. */ readonly sweepMs?: readonly [number, number] };
+  readonly timing?: ServiceTiming;
   /** Connections of the pool. Default 10. */
   readonly poolSize?: number;
   /** Reads the files that browsers are served. Default: there are none. */
@@ -76,6 +87,8 @@ export interface Service {
   readonly verify: Verify;
 }
 
+/** A database that has gone silent must not keep the process: closing the pool then fails what waits for it. */
+const STOP_MS = 5_000;
 /** A sweep finds what a lost NOTIFY left behind. */
 const SWEEP_MS: readonly [number, number] = [30_000, 60_000];
 
@@ -145,6 +158,8 @@ export function createService(options: ServiceOptions): Service {
     instance,
     listenUrl: database.listenUrl,
     sweepMs: timing.sweepMs ?? SWEEP_MS,
+    beatMs: timing.beatMs,
+    beatTimeoutMs: timing.beatTimeoutMs,
     heard(text) {
       hub.receive(text);
       mailer?.nudge();
@@ -213,8 +228,9 @@ export function createService(options: ServiceOptions): Service {
   async function stopAll(): Promise<void> {
     sampler.stop();
     if (server) await drain(server, admission, hub, config.drainSeconds * 1_000);
-    await Promise.all([presence.stop(), mailer?.stop(), scheduler?.stop(), housekeeper.stop(), delivered.stop()]);
-    await feed.stop();
+    const workers = [presence.stop(), mailer?.stop(), scheduler?.stop(), housekeeper.stop(), delivered.stop()];
+    await atMost(STOP_MS, Promise.all(workers));
+    await atMost(STOP_MS, feed.stop());
     if (!options.sql) await close(sql);
   }
 

@@ -103,12 +103,10 @@ export function connect(options: ConnectOptions = {}): Client {
     if (others && !others.leading()) return others.open(sink);
     const cursor = rewindTo ?? place.cursor();
     rewindTo = undefined;
-    const query = new URLSearchParams(options.types && { types: options.types.join() });
-    if (way === "sse") {
-      query.set("heartbeat", "1");
-      return openSse(platform, `${base}/sse/notifications/?${query}`, token.kept(), cursor, sink);
-    }
-    query.set("cursors", "1");
+    // What the one transport asks for, the other ignores.
+    const query = new URLSearchParams({ heartbeat: "1", cursors: "1" });
+    if (options.types) query.set("types", options.types.join());
+    if (way === "sse") return openSse(platform, `${base}/sse/notifications/?${query}`, token.kept(), cursor, sink);
     if (cursor !== undefined) query.set("last_event_id", `${cursor}`);
     return openWebSocket(platform.WebSocket!, `${base}/ws/notifications/?${query}`, token.kept(), sink);
   }

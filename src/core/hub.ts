@@ -60,12 +60,15 @@ export class Hub {
     for (const envelope of parseEnvelopes(text)) this.#dispatch(envelope);
   }
 
-  /** Asks the database for the newest ids of all users with streams here and wakes those that are behind. */
+  /**
+   * Asks the database for the newest ids of all users with streams here and wakes those that are behind. Rejects when
+   * it cannot be asked.
+   */
   sweep(): Promise<void> {
     this.#sweepAgain = this.#sweeping !== null;
     this.#sweeping ??= this.#sweep().finally(() => {
       this.#sweeping = null;
-      if (this.#sweepAgain) void this.sweep();
+      if (this.#sweepAgain) this.sweep().catch((error) => this.#options.failed(error));
     });
     return this.#sweeping;
   }
@@ -140,20 +143,16 @@ export class Hub {
 
   async #sweep(): Promise<void> {
     const users = [...new Set([...this.streams()].map((stream) => stream.userId))];
-    try {
-      for (let at = 0; at < users.length; at += SWEEP_CHUNK) {
-        const chunk = users.slice(at, at + SWEEP_CHUNK);
-        const streams = chunk.flatMap((user) => this.#allOf(`user_${user}`, user));
-        const before = streams.map((stream) => (stream instanceof Stream ? stream.cursor : 0));
-        const heads = await this.#options.reader.heads(chunk);
-        streams.forEach((stream, nth) => {
-          const head = heads.get(stream.userId);
-          if (head && head.revokedAt >= stream.issuedAt) stream.end("unauthenticated", "token revoked");
-          else if (stream instanceof Stream) stream.compare(head?.lastId ?? 0, before[nth]!);
-        });
-      }
-    } catch (error) {
-      this.#options.failed(error);
+    for (let at = 0; at < users.length; at += SWEEP_CHUNK) {
+      const chunk = users.slice(at, at + SWEEP_CHUNK);
+      const streams = chunk.flatMap((user) => this.#allOf(`user_${user}`, user));
+      const before = streams.map((stream) => (stream instanceof Stream ? stream.cursor : 0));
+      const heads = await this.#options.reader.heads(chunk);
+      streams.forEach((stream, nth) => {
+        const head = heads.get(stream.userId);
+        if (head && head.revokedAt >= stream.issuedAt) stream.end("unauthenticated", "token revoked");
+        else if (stream instanceof Stream) stream.compare(head?.lastId ?? 0, before[nth]!);
+      });
     }
   }
 }

@@ -26,6 +26,8 @@ export interface Reader {
    * may wait a moment for others in a storm of them. Rejects when the database cannot be asked.
    */
   read(userId: string, cursor: number | null, opening: boolean): Promise<Page>;
+  /** Epoch second of the user's revocation, -Infinity where there is none; folded as the first reads of streams are. */
+  revokedAt(userId: string): Promise<number>;
   /** The unread count by type. */
   unread(userId: string): Promise<UnreadCount>;
   /** The heads of many users' sequences in one query, for the sweep. Users without an inbox or revocation are left out. */

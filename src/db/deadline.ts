@@ -15,6 +15,18 @@ export function sleep(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+/** Waits until `work` is settled, at most `ms`. Never rejects. */
+export function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    const done = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    work.then(done, done);
+  });
+}
+
 /**
  * The result of `work`, unless `ms` pass (TidingsError "unavailable" with `late` as its text) or the signal is aborted
  * (its reason) before. What `work` comes to after that is dropped, a rejection too.

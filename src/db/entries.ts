@@ -11,7 +11,11 @@ import type { Sql } from "./client.ts";
 export interface EntriesOptions {
   readonly sql: Sql;
   /** Called after each query. */
-  readonly observe?: (query: "open" | "read" | "unread" | "heads" | "parcel", seconds: number, rows: number) => void;
+  readonly observe?: (
+    query: "open" | "read" | "revoked" | "unread" | "heads" | "parcel",
+    seconds: number,
+    rows: number,
+  ) => void;
   /** Entries per user and read. Default 100. */
   readonly pageSize?: number;
 }
@@ -105,7 +109,23 @@ export function createEntries(options: EntriesOptions): Reader {
     },
   });
 
+  const revokedAt = batch({
+    most: USERS_PER_QUERY,
+    gatherMs: GATHER_MS,
+    run: async (users: readonly string[]): Promise<readonly number[]> => {
+      const rows = await timed(
+        "revoked",
+        () => sql<{ at: number | null }[]>`
+        select floor(extract(epoch from v.revoked_at))::float8 as at
+        from unnest(${users as string[]}::text[]) with ordinality as r(u, n)
+        left join tidings.revocation v on v.user_id = u order by n`,
+      );
+      return rows.map((row) => row.at ?? Number.NEGATIVE_INFINITY);
+    },
+  });
+
   return {
+    revokedAt,
     read: (userId, cursor, opening) => (opening ? open : read)({ userId, cursor }),
     unread,
     async heads(userIds) {

@@ -24,9 +24,9 @@ export interface ListenerOptions {
   /** Each failed attempt to connect, each failed beat, each callback that threw. Default: ignored. */
   onError?(error: Error): void;
   /** Milliseconds from the end of one beat to the next. Default 5000. */
-  beatMs?: number;
+  beatMs?: number | undefined;
   /** Milliseconds a beat may take. Default 5000. */
-  beatTimeoutMs?: number;
+  beatTimeoutMs?: number | undefined;
 }
 
 export interface Listener {
@@ -78,6 +78,26 @@ function createGuard(options: ListenerOptions): { call(callback: () => void): vo
   return { call, report };
 }
 
+/**
+ * Ends the backend of the connection before. To Postgres a half-open one is alive for hours: it would keep its session
+ * locks, and what it does not read would fill the NOTIFY queue.
+ */
+function createSuccession(report: (thrown: unknown) => void): (sql: Sql) => Promise<void> {
+  let last = { pid: 0, started: "" };
+  return async (sql) => {
+    try {
+      const [row] = await sql<(typeof last)[]>`
+        select pid, extract(epoch from backend_start)::text as started, (
+          select pg_terminate_backend(old.pid) from pg_stat_activity old
+          where old.pid = ${last.pid}::int and extract(epoch from old.backend_start)::text = ${last.started}) as ended
+        from pg_stat_activity where pid = pg_backend_pid()`;
+      if (row) last = { pid: row.pid, started: row.started };
+    } catch (error) {
+      report(error);
+    }
+  };
+}
+
 /** Makes a listener that is not started yet. It has one life: stopped, it does not start again. */
 export function createListener(options: ListenerOptions): Listener {
   const { beatMs = 5_000, beatTimeoutMs = 5_000, url, channel } = options;
@@ -99,6 +119,7 @@ export function createListener(options: ListenerOptions): Listener {
   const session = {
     ...{ url, channel, beatMs, beatTimeoutMs, signal: stopping.signal, onError: report, onDown: down },
     onPayload: (payload: string) => call(() => options.onPayload(payload)),
+    succeed: createSuccession(report),
     onUp(sql: Sql): void {
       live = sql;
       everUp = true;

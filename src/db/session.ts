@@ -15,6 +15,8 @@ export interface SessionOptions {
   /** Aborted: the session ends, politely when it is up. */
   signal: AbortSignal;
   onPayload(payload: string): void;
+  /** Runs once LISTEN is answered, before `onUp`. */
+  succeed(sql: Sql): Promise<void>;
   onUp(sql: Sql): void;
   /** The session was up and is over; called before its connection is closed. */
   onDown(reason: Error): void;
@@ -73,6 +75,7 @@ export async function holdSession(options: SessionOptions): Promise<void> {
     if (signal.aborted) throw signal.reason;
     const channel = `"${options.channel.replaceAll('"', '""')}"`;
     await within(single.sql.unsafe(`listen ${channel}`), OPEN_MS, "Postgres did not answer in 15 s.", life.signal);
+    await within(options.succeed(single.sql), OPEN_MS, "Postgres did not answer in 15 s.", life.signal);
     up = true;
     options.onUp(single.sql);
     options.onDown(await keepBeating(single.sql, options, life.signal));

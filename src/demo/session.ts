@@ -11,7 +11,7 @@ import {
   type UserRef,
   type Way,
 } from "../client/index.ts";
-import { rest, type Send } from "../client/rest.ts";
+import { RequestError, rest, type Send } from "../client/rest.ts";
 import { claimsOf, type GetToken, tokens } from "../client/token.ts";
 import { type ChatStream, chatStream } from "./chat_stream.ts";
 import { userOf } from "./describe.ts";
@@ -42,8 +42,9 @@ export interface Session {
 /** Signs in; rejects with RequestError where there is no token to be had. */
 export async function signIn(getToken: GetToken): Promise<Session> {
   const own = tokens(getToken, Date.now);
-  const user = claimsOf((await own.get()) ?? "").user;
-  return session(userOf(user ?? ""), own.get, own);
+  const { user } = claimsOf((await own.get()) ?? "");
+  if (!user) throw new RequestError(401, "That is no user’s token: it has three parts, and names a user_id.");
+  return session(userOf(user), own.get, own);
 }
 
 function session(me: UserRef, getToken: () => Promise<string | undefined>, own: ReturnType<typeof tokens>): Session {

@@ -19,7 +19,7 @@ import { openApiRoutes } from "./openapi.ts";
 import { preferenceRoutes } from "./preferences.ts";
 import { problem, renderError } from "./problem.ts";
 import { publishRoutes } from "./publish.ts";
-import { type DebugLog, requestLog } from "./request_log.ts";
+import { type DebugLog, requestFields, requestLog } from "./request_log.ts";
 import { type Sampler, statusRoutes } from "./status.ts";
 import { type StreamServices, streamRoutes } from "./streams.ts";
 import { ticketRoutes } from "./tickets.ts";
@@ -64,7 +64,7 @@ export function createApp(services: AppServices): Hono {
   } = services;
   const app = new Hono({ strict: false });
   app.onError(renderError(log));
-  app.notFound((c) => problem(c, 404, "not_found", `There is nothing at ${c.req.path}.`));
+  app.notFound((c) => problem(c, 404, "not_found", `There is nothing at ${requestFields(c).path}.`));
   app.use(requestId());
   app.use(requestLog(log));
   app.use(measured(metrics));

@@ -41,11 +41,16 @@ export interface Profile {
   close(): Promise<void>;
 }
 
-/** Starts it, with what the server serves built from these sources. */
-export async function startChromium(): Promise<Chromium> {
+/** Sees to it that what the server serves is built from these sources. */
+export function buildPages(): void {
   const setup = fileURLToPath(new URL("../../.ci/setup.mjs", import.meta.url));
   const built = spawnSync(process.execPath, [setup, "build"], { stdio: "inherit" });
   if (built.status !== 0) throw new Error("dist/ could not be built");
+}
+
+/** Starts it, and builds what its pages will be served. */
+export async function startChromium(): Promise<Chromium> {
+  buildPages();
   const browser = await chromium.launch({ executablePath: CHROMIUM!, args: FLAGS });
   return { profile: (options) => profile(browser, options), close: () => browser.close() };
 }

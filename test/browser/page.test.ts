@@ -163,6 +163,9 @@ test("on a real database the page asks for a token", async () => {
     const window = page.locator("#one");
     await window.getByRole("textbox", { name: "Token" }).fill("not a token");
     await click(window, "Sign in");
+    await window.getByText("That is no user’s token").waitFor();
+    await window.getByRole("textbox", { name: "Token" }).fill(`${await token(4)}x`);
+    await click(window, "Sign in");
     await window.getByText("Refused (4401)").waitFor();
     await click(window, "Sign out");
     await window.getByRole("textbox", { name: "Token" }).fill(await token(4));

@@ -61,6 +61,20 @@ for (const [at, transport] of (["websocket", "sse"] as const).entries()) {
   });
 }
 
+test("an entry that the server passes by moves the cursor and is no gap: the socket stays", async () => {
+  const headers = { ...(await server.auth(204)), "content-type": "application/json" };
+  const body = JSON.stringify({ quiet: { stream: false, email: false, mute: false } });
+  assert.is((await fetch(`${server.url}/api/preferences`, { method: "PUT", headers, body })).status, 200);
+  const page = await blank();
+  await connectSdk(page, await token(204), { transport: "websocket", shared: false });
+  await eventually(async () => assert.ok((await heard(page)).connected));
+  await store(db.sql, 204, { type: "quiet" });
+  await eventually(() => page.evaluate(() => window.client.getSnapshot().cursor === 1));
+  await store(db.sql, 204);
+  await eventually(async () => assert.equal(storedIds((await heard(page)).frames), [2]));
+  assert.is((await heard(page)).frames.filter(({ type }) => type === "ready").length, 1);
+});
+
 test("a plain EventSource comes back by itself at its Last-Event-ID", async () => {
   const page = await blank();
   await openEventSource(page, `/sse/notifications/?token=${await token(203)}`);

@@ -3,6 +3,7 @@
  * (in a browser, which they are made for), and raw WebSocket frames typed by hand. Nothing of them is adapted to us.
  */
 // @timeout 60
+import { fileURLToPath } from "node:url";
 import { buildSync } from "esbuild";
 import { EventSource } from "eventsource";
 import type { Page } from "playwright-core";
@@ -35,7 +36,7 @@ test.after(async () => {
 /** A blank page of the server's with `window.library`, a package bundled as its author made it. */
 async function pageWith(name: string): Promise<Page> {
   const contents = `import * as library from ${JSON.stringify(name)}; Object.assign(window, { library, heard: [] });`;
-  const stdin = { contents, resolveDir: import.meta.dirname };
+  const stdin = { contents, resolveDir: fileURLToPath(new URL(".", import.meta.url)) };
   const { outputFiles } = buildSync({ stdin, bundle: true, write: false, format: "iife" });
   const page = await profile.open(`${server.url}/healthz`);
   await page.evaluate(outputFiles[0]!.text);

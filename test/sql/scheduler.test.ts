@@ -86,14 +86,13 @@ test("a task is called overdue once per due_at, to creator and assignee; done an
 });
 
 test("a reminder is sent once, to the assignee, else the creator, and moving due_at re-arms it", async () => {
-  await sql`insert into app.task (title, creator_id, assignee_id, due_at, due_set_at) values
+  await sql`insert into app.task (title, creator_id, assignee_id, due_at, created_at) values
     ('A', 1, 2, now() + interval '23 hours', now() - interval '5 days'), ('B', 1, null, now() + interval '23 hours', now() - interval '5 days'),
     ('C', 1, 2, now() + interval '25 hours', now() - interval '5 days')`;
   assert.is((await run()).done, 2);
   await run();
   assert.equal((await told("deadline_reminder")).sort(), ["deadline_reminder 1", "deadline_reminder 2"]);
   await sql`update app.task set due_at = now() + interval '30 hours' where id = 1`;
-  await sql`update app.task set due_set_at = now() - interval '1 day', due_at = due_at where id = 1`;
   await run();
   assert.is((await told("deadline_reminder")).length, 2);
   const [row] = await sql`select app.run_schedule(${31 * 3600}, 500)`;
@@ -101,12 +100,15 @@ test("a reminder is sent once, to the assignee, else the creator, and moving due
   assert.is((await told("deadline_reminder")).length, 4);
 });
 
-test("no reminder for a due_at that was set, or moved, inside the window", async () => {
-  await sql`insert into app.task (title, creator_id, due_at, due_set_at) values
-    ('New', 1, now() + interval '1 hour', now()), ('Far', 1, now() + interval '9 days', now() - interval '5 days')`;
-  await sql`update app.task set due_at = now() + interval '2 hours' where title = 'Far'`;
+test("no reminder for a task created inside the window; a due_at moved into it is reminded of, once", async () => {
+  await sql`insert into app.task (title, creator_id, due_at, created_at) values
+    ('New', 1, now() + interval '1 hour', now()), ('Far', 3, now() + interval '9 days', now() - interval '5 days')`;
   await run();
   assert.equal(await told("deadline_reminder"), []);
+  await sql`update app.task set due_at = now() + interval '2 hours'`;
+  await run();
+  await run();
+  assert.equal(await told("deadline_reminder"), ["deadline_reminder 3"]);
 });
 
 test("while one instance acts, another does nothing", async () => {
@@ -119,7 +121,7 @@ test("while one instance acts, another does nothing", async () => {
 });
 
 test("after a downtime over both moments the reminder comes first, then the overdue notification", async () => {
-  await sql`insert into app.task (title, creator_id, due_at, due_set_at) values ('R', 1, now() - interval '1 hour', now() - interval '5 days')`;
+  await sql`insert into app.task (title, creator_id, due_at, created_at) values ('R', 1, now() - interval '1 hour', now() - interval '5 days')`;
   await run();
   assert.equal(await told("deadline_reminder", "overdue"), ["deadline_reminder 1", "overdue 1"]);
 });

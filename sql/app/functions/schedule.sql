@@ -17,8 +17,8 @@ begin
   return many;
 end $$;
 
--- One reminder per due_at, to the assignee, else the creator; none where due_at was set inside the window. After a
--- downtime over both moments the reminder is still sent, before the overdue notification. Returns how many it looked at.
+-- One reminder per due_at, to the assignee, else the creator; none for a task created inside the window. A
+-- due_at that is moved into it is reminded of at once. After a downtime over both moments the reminder is still sent, before the overdue notification. Returns how many it looked at.
 create or replace function app.remind_of_tasks(before_due interval, most int) returns int
 language plpgsql
 set search_path = app, pg_temp
@@ -32,7 +32,7 @@ begin
       where status in ('todo', 'in_progress') and reminded_for is distinct from due_at
         and due_at <= clock_timestamp() + before_due
       order by due_at limit most for update skip locked))
-    returning id, title, coalesce(assignee_id, creator_id) told, due_at, due_at - before_due >= due_set_at in_time
+    returning id, title, coalesce(assignee_id, creator_id) told, due_at, due_at - before_due >= created_at in_time
   ), sent as (
     insert into tidings.outbox (kind, target, type, title, message, data)
     select 'e', told::text, 'deadline_reminder', 'Deadline Reminder',

@@ -1,4 +1,4 @@
--- Keeps updated_at, and due_set_at of a task, whoever writes the row.
+-- Keeps updated_at, whoever writes the row.
 
 create or replace function app.touch() returns trigger
 language plpgsql
@@ -9,20 +9,9 @@ begin
   return new;
 end $$;
 
-create or replace function app.touch_due() returns trigger
-language plpgsql
-set search_path = app, pg_temp
-as $$
-begin
-  new.due_set_at := clock_timestamp();
-  return new;
-end $$;
-
 create or replace trigger touch before update on app.invite for each row execute function app.touch();
 create or replace trigger touch before update on app.friendship for each row execute function app.touch();
 create or replace trigger touch before update on app.task for each row
   when (old.title is distinct from new.title or old.status is distinct from new.status
     or old.assignee_id is distinct from new.assignee_id or old.due_at is distinct from new.due_at)
   execute function app.touch();
-create or replace trigger touch_due before update on app.task for each row
-  when (old.due_at is distinct from new.due_at) execute function app.touch_due();

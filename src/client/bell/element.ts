@@ -174,10 +174,10 @@ export class TidingsBell extends Base {
     this.#render.settle();
     this.#draw();
     if (open) {
-      // It hangs from the button's end towards the page's start, where there is room for it.
-      const { left, right } = trigger.getBoundingClientRect();
-      const room = getComputedStyle(this).direction === "rtl" ? innerWidth - left : right;
-      panel.classList.toggle("start", room < panel.offsetWidth);
+      // It hangs from the button's end, unless it would stick out of the page there.
+      panel.classList.remove("start");
+      const { left, right } = panel.getBoundingClientRect();
+      panel.classList.toggle("start", left < 0 || right > innerWidth);
       scroll.scrollTop = 0;
       document.addEventListener("pointerdown", this.#outside);
       heading.focus();

@@ -1,0 +1,114 @@
+/**
+ * What a history runs in, and what can be broken in it: a Postgres of its own, several instances as processes, each
+ * with a lossy proxy before its LISTEN connection. The intervals that heal are short, so that histories are.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { close, connect, type Sql } from "../../src/db/client.ts";
+import { migrate } from "../../src/db/migrate.ts";
+import { type Cluster, cluster } from "./cluster.ts";
+import { endServers, type Fleet, fleet } from "./fleet.ts";
+import { type LossyProxy, lossyProxy } from "./lossy_proxy.ts";
+import type { Step } from "./plan.ts";
+
+export type Harm = Extract<Step, { instance: number } | { kind: "restart_postgres" }>;
+
+export interface World {
+  /** Of the database, past every proxy. */
+  readonly url: string;
+  readonly sql: Sql;
+  readonly fleet: Fleet;
+  /** Does the damage. Resolves when it is done, not when it is over. */
+  harm(step: Harm): Promise<void>;
+  /** Resolves when nothing is broken any more. */
+  mend(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const TIMING = { sweepMs: [700, 1_000], beatMs: 400, beatTimeoutMs: 600, stuckMs: 3_000 } as const;
+
+export async function world(instances: number): Promise<World> {
+  const server = await cluster();
+  const sql = connect(server.url, { max: 2, name: "judge" });
+  await migrate(sql, { domain: false });
+  const proxies = await Promise.all(Array.from({ length: instances }, () => lossyProxy(server.url)));
+  const running = await fleet(instances, (at) => ({
+    databaseUrl: server.url,
+    listenUrl: proxies[at]!.through(server.url),
+    env: { DOMAIN: "off" },
+    timing: TIMING,
+  }));
+  const mending = new Set<Promise<void>>();
+  const later = (ms: number, mend: () => void | Promise<void>): void => {
+    const done = sleep(ms)
+      .then(mend)
+      .finally(() => mending.delete(done));
+    mending.add(done);
+  };
+
+  return {
+    url: server.url,
+    sql,
+    fleet: running,
+    harm: (step) => harm(step, { server, sql, fleet: running, proxies, later }),
+    async mend() {
+      while (mending.size > 0) await Promise.all(mending);
+      for (const proxy of proxies) {
+        proxy.lose(false);
+        proxy.stall(false);
+      }
+      await running.whole();
+      await reachable(sql);
+    },
+    async stop() {
+      await endServers();
+      await close(sql, 1);
+      await Promise.all(proxies.map((proxy) => proxy.close()));
+      await server.stop();
+    },
+  };
+}
+
+interface Parts {
+  readonly server: Cluster;
+  readonly sql: Sql;
+  readonly fleet: Fleet;
+  readonly proxies: readonly LossyProxy[];
+  later(ms: number, mend: () => void | Promise<void>): void;
+}
+
+async function harm(step: Harm, { server, sql, fleet, proxies, later }: Parts): Promise<void> {
+  if (step.kind === "restart_postgres") {
+    await server.down(step.how);
+    await sleep(step.downMs);
+    await server.up();
+    return;
+  }
+  const proxy = proxies[step.instance]!;
+  if (step.kind === "kill") await fleet.kill(step.instance);
+  else if (step.kind === "lose") {
+    proxy.lose(true);
+    later(step.ms, () => proxy.lose(false));
+  } else if (step.kind === "stall") {
+    proxy.stall(true);
+    later(step.ms, () => proxy.stall(false));
+  } else {
+    const listening = step.kind === "terminate_listen";
+    // of whichever instance: from here they look alike
+    await sql`select pg_terminate_backend(pid) from pg_stat_activity
+      where application_name like 'tidings%' and application_name not in ('tidings judge', 'tidings writer')
+        and (application_name = 'tidings listener') = ${listening} order by random() limit 1`.catch(() => {});
+  }
+}
+
+/** The connection may be one that Postgres has ended since. */
+async function reachable(sql: Sql): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await Promise.all([sql`select 1`, sql`select 1`]);
+      return;
+    } catch (error) {
+      if (tries === 50) throw error;
+      await sleep(200);
+    }
+  }
+}
