@@ -138,7 +138,9 @@ test("after a stop the database is gone too; the next start has the same secret 
   server = tidings(["serve"], { DATA_DIR: dir });
   url = await server.url;
   const after = await (await fetch(`${url}/api/inbox`, { headers: bearer(first!) })).json();
-  assert.equal(after, before);
+  // who was online is not any more
+  const lasting = ({ friends: _, ...rest }: Record<string, unknown>): Record<string, unknown> => rest;
+  assert.equal(lasting(after), lasting(before));
 });
 
 test.run();
