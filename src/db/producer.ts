@@ -21,8 +21,8 @@ export interface Producer {
   notifyUser(userId: UserId, payload: Record<string, unknown>): Promise<void>;
   /** A transient event to each of these users, in one transaction. */
   notifyUsers(userIds: readonly UserId[], payload: Record<string, unknown>): Promise<void>;
-  /** A transient event to a group such as `room_7`. */
-  notifyGroup(group: string, payload: Record<string, unknown>): Promise<void>;
+  /** A transient event to a group such as `room_7`. Returns how many members it has. */
+  notifyGroup(group: string, payload: Record<string, unknown>): Promise<number>;
   /** A stored entry for one user. */
   sendNotification(userId: UserId, data: NewNotification): Promise<void>;
   /** A stored entry for each of these users; null: everybody who has an inbox. Returns for how many, where known. */
@@ -59,7 +59,10 @@ export function createProducer(sql: Sql, log: (text: string, fields: Record<stri
       }),
     notifyGroup: (group, payload) =>
       attempt({ group }, async () => {
-        await sql`select tidings.notify_group(${group}::text, ${json(payload)}::text::jsonb)`;
+        const [row] = await sql<{ members: number }[]>`
+          select tidings.notify_group(${group}::text, ${json(payload)}::text::jsonb),
+            cardinality(tidings.group_members(tidings.canonical_group(${group}::text))) as members`;
+        return row!.members;
       }),
     sendNotification: (userId, data) =>
       attempt({ user_id: userId }, async () => {

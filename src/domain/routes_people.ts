@@ -50,8 +50,11 @@ export function inviteRoutes(sql: Sql): Hono<Env> {
   app.get(
     "/invites",
     route("Invites you sent or received, newest first", "invites", 200, page(invite)),
-    check("query", pageQuery.extend({ status: inviteStatus.optional() })),
-    async (c) => c.json(await invites.list(callerOf(c.get("identity").userId), c.req.valid("query"))),
+    check("query", pageQuery.extend({ status: z.union([inviteStatus, z.literal("")]).optional() })),
+    async (c) => {
+      const { status, ...query } = c.req.valid("query");
+      return c.json(await invites.list(callerOf(c.get("identity").userId), { ...query, status: status || undefined }));
+    },
   );
   app.post(
     "/invites",

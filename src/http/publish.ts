@@ -57,9 +57,7 @@ export function publishRoutes(producer: Producer): Hono<Env> {
     entry: Parameters<Producer["broadcast"]>[1],
   ): Promise<number> {
     if (typeof to === "object" && "group" in to) {
-      if (!payload) return producer.sendToGroup(to.group, entry);
-      await producer.notifyGroup(to.group, payload);
-      return 1;
+      return payload ? producer.notifyGroup(to.group, payload) : producer.sendToGroup(to.group, entry);
     }
     const users = [...new Set((Array.isArray(to) ? to : [to]).map(String))];
     if (payload) await producer.notifyUsers(users, payload);

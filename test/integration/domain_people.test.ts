@@ -54,6 +54,8 @@ test("an invite past its expiry cannot be accepted, and is in no list of pending
   await api.post(1, "/invites", { receiver_id: 2, game: "go" });
   await new Promise((resolve) => setTimeout(resolve, 80));
   assert.match((await api.post(2, `/invites/${id}/accept`, undefined, 409)).detail, /expired/);
+  const all = await api.get(2, "/invites?status=");
+  assert.equal(all, await api.get(2, "/invites"));
   const { items } = await api.get(2, "/invites?status=pending");
   assert.equal(
     items.map((item: { game: string }) => item.game),

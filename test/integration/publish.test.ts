@@ -55,6 +55,7 @@ test("a transient event reaches open streams alone, and the same key is stored o
   const cleo = await stream(3);
   assert.is((await publish({ to: { group: "notifications_cleo" }, payload: { type: "hello" } })).status, 202);
   await cleo.find("hello");
+  assert.is((await publish({ to: { group: "group_1" }, payload: { type: "hello" } })).body.recipients, 2);
   for (let at = 0; at < 3; at++) await publish({ to: 3, message: "once", key: "k" });
   await cleo.find("notification");
   const [row] = await db.sql`select last_id from tidings.inbox where user_id = '3'`;
