@@ -1,12 +1,12 @@
 /**
  * The end of an instance (CONTRACT section 10): no new streams, then the end of the open ones spread evenly over the
- * drain window in random order, so that their clients do not all come to the other instances at once.
+ * drain window in random order, so that their clients do not all come to the other instances at once. The port stays
+ * open meanwhile: who comes for a stream is told to come back, and a load balancer sees /readyz say no.
  */
 import type { Hub } from "./core/hub.ts";
 import type { Admission } from "./http/admission.ts";
 
 interface Closing {
-  stopAccepting(): void;
   close(graceMs: number): Promise<void>;
 }
 
@@ -16,7 +16,6 @@ const GRACE_MS = 5_000;
 
 export async function drain(server: Closing, admission: Admission, hub: Hub, windowMs: number): Promise<void> {
   admission.drain();
-  server.stopAccepting();
   const streams = shuffled([...hub.streams()]);
   const began = performance.now();
   for (let at = 0; at < streams.length; ) {

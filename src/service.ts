@@ -37,7 +37,6 @@ import { createScheduler } from "./worker/scheduler.ts";
 /** A listening server, as a runtime makes it. */
 export interface Server {
   readonly port: number;
-  stopAccepting(): void;
   close(graceMs: number): Promise<void>;
 }
 

@@ -28,23 +28,26 @@ export function batch<Q, A>(options: BatchOptions<Q, A>): (question: Q) => Promi
   const waiting: Waiting<Q, A>[] = [];
   let running = 0;
   let scheduled = false;
+  let gathering: ReturnType<typeof setTimeout> | undefined;
   let arrivals = 0;
   let windowStart = 0;
   let bursting = false;
 
-  /** A burst: more than a tenth of a full query arrived within one gathering window. */
+  /** A burst: more than a quarter of a full query arrived within one gathering window. */
   function noteArrival(): void {
     const now = performance.now();
     const age = now - windowStart;
     if (age > gatherMs) {
-      bursting = arrivals > most / 10 && age < 2 * gatherMs;
+      bursting = arrivals > most / 4 && age < 2 * gatherMs;
       windowStart = now;
       arrivals = 0;
     }
-    if (++arrivals > most / 10) bursting = true;
+    if (++arrivals > most / 4) bursting = true;
   }
 
   async function flush(): Promise<void> {
+    clearTimeout(gathering);
+    gathering = undefined;
     scheduled = false;
     if (running >= lanes || waiting.length === 0) return;
     const taken = waiting.splice(0, most);
@@ -63,9 +66,13 @@ export function batch<Q, A>(options: BatchOptions<Q, A>): (question: Q) => Promi
   }
 
   function schedule(): void {
-    if (scheduled) return;
+    const isFull = waiting.length >= most;
+    // a full query has nobody to wait for
+    if (scheduled && !(gathering && isFull)) return;
+    clearTimeout(gathering);
+    gathering = undefined;
     scheduled = true;
-    if (bursting && waiting.length < most) setTimeout(flush, gatherMs);
+    if (bursting && !isFull) gathering = setTimeout(flush, gatherMs);
     else queueMicrotask(flush);
   }
 

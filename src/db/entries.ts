@@ -22,7 +22,7 @@ export interface EntriesOptions {
 
 const USERS_PER_QUERY = 200;
 /** How long opening streams wait for each other in a storm. */
-const GATHER_MS = 50;
+const GATHER_MS = 250;
 
 interface Row {
   n: number;

@@ -25,8 +25,6 @@ const IDLE_POLL_MS = 50;
 export interface Server {
   readonly port: number;
   readonly runtime: Runtime;
-  /** Closes the listening port and idle connections; open streams stay. Idempotent. */
-  stopAccepting(): void;
   /**
    * Stops accepting and resolves when every connection is gone: at the latest after `graceMs`, when those left are cut.
    * Telling the streams to close is the caller's part, before or during it. Idempotent; the first grace counts.
@@ -81,16 +79,8 @@ function listen(server: HttpServer, host: string, port: number): Promise<void> {
   });
 }
 
-function createClosing(server: HttpServer, gate: Gate): Pick<Server, "stopAccepting" | "close"> {
-  let gone: Promise<void> | undefined;
+function createClosing(server: HttpServer, gate: Gate): Pick<Server, "close"> {
   let closed: Promise<void> | undefined;
-
-  function stop(): Promise<void> {
-    gone ??= new Promise((resolve) => {
-      server.close(() => resolve());
-    });
-    return gone;
-  }
 
   async function close(graceMs: number): Promise<void> {
     const idle = setInterval(() => server.closeIdleConnections(), IDLE_POLL_MS);
@@ -98,7 +88,9 @@ function createClosing(server: HttpServer, gate: Gate): Pick<Server, "stopAccept
       gate.cutAll();
       server.closeAllConnections();
     }, graceMs);
-    await stop();
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+    });
     clearInterval(idle);
     clearTimeout(deadline);
     // A server reports its end before its last sockets report theirs: those come at the end of this turn of the loop.
@@ -106,9 +98,6 @@ function createClosing(server: HttpServer, gate: Gate): Pick<Server, "stopAccept
   }
 
   return {
-    stopAccepting() {
-      void stop();
-    },
     close(graceMs) {
       closed ??= close(graceMs);
       return closed;

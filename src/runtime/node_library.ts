@@ -77,7 +77,7 @@ export function createTidings(options: TidingsOptions): Tidings {
     verify: verify && verifier(verify),
     database: { url: databaseUrl, listenUrl, embedded: false },
     assets: readAsset,
-    serve: async () => ({ port: 0, stopAccepting() {}, close: () => cutLate(gate) }),
+    serve: async () => ({ port: 0, close: () => cutLate(gate) }),
   });
   const inner = service.app(createRuntime(gate, log));
   return {

@@ -51,15 +51,21 @@ function refused(port: number): Promise<boolean> {
   });
 }
 
-test("SIGTERM drains: 1012 on sockets, retry and the end on SSE, new connections refused, exit 0", async () => {
-  const server = serve();
+test("SIGTERM drains: 1012 on sockets, retry and the end on SSE, no new streams, not ready, exit 0", async () => {
+  const server = serve({ DRAIN_SECONDS: "4" });
   const url = await server.url;
   const headers = await auth(1);
   const sockets = [await strictSocket(ws(url), { headers }), await socket(ws(url), { headers })];
   const stream = await sse(url + SSE, headers);
   await Promise.all([...sockets, stream].map((each) => each.find("ready")));
   server.kill("SIGTERM");
-  await eventually(() => refused(Number(new URL(url).port)));
+  await eventually(async () => assert.is((await fetch(`${url}/readyz`)).status, 503));
+  const { blockers } = (await (await fetch(`${url}/readyz`)).json()) as { blockers: string[] };
+  assert.equal(blockers, ["draining"]);
+  assert.is((await (await socket(ws(url), { headers })).closed).code, 1012);
+  const late = await fetch(url + SSE, { headers });
+  assert.is(late.status, 200);
+  assert.match(await late.text(), /^retry: \d+\n\n$/);
   for (const each of sockets) assert.equal(await each.closed, { code: 1012, reason: "restarting" });
   assert.is(await stream.ended, true);
   assert.is(stream.retries.length, 2);

@@ -35,6 +35,8 @@ export interface Follower {
   /** The newest count the server told. */
   readonly unreadCount: number | undefined;
   readonly connections: number;
+  /** When connections ended that this client had not ended itself, by performance.now(). */
+  readonly ends: readonly number[];
   /** The present connection has had its `ready`. */
   readonly ready: boolean;
   drop(): void;
@@ -60,6 +62,7 @@ export function follower(options: FollowerOptions): Follower {
   const { user, transport, headers } = options;
   const received: Received[] = [];
   const complaints: string[] = [];
+  const ends: number[] = [];
   let cursor = options.from;
   let partial: string[] = [];
   let unreadCount: number | undefined;
@@ -114,7 +117,10 @@ export function follower(options: FollowerOptions): Follower {
     asked = cursor;
     const open = transport === "ws" ? openSocket : openSse;
     const mine: Line = open(url, cursor, headers, (frame) => line === mine && onFrame(frame), {
-      gone: () => gone(mine),
+      gone: () => {
+        if (line === mine) ends.push(performance.now());
+        gone(mine);
+      },
       lastEventId: (id) => id !== cursor && line === mine && complain(`lastEventId ${id} at the cursor ${cursor}`),
     });
     line = mine;
@@ -129,7 +135,7 @@ export function follower(options: FollowerOptions): Follower {
 
   connect();
   return {
-    ...{ user, transport, received, complaints, drop },
+    ...{ user, transport, received, complaints, ends, drop },
     get cursor() {
       return cursor;
     },

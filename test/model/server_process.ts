@@ -13,6 +13,8 @@ export interface Memory {
   /** Bytes of the JavaScript heap in use, after a collection where node was started with --expose-gc. */
   readonly heap: number;
   readonly rss: number;
+  /** Milliseconds of CPU used so far. */
+  readonly cpu: number;
 }
 
 export type Report = { readonly url: string } | { readonly failed: string } | { readonly memory: Memory };
@@ -22,7 +24,8 @@ const say = (report: Report): void => void process.send?.(report);
 function memory(): Memory {
   (globalThis as { gc?: () => void }).gc?.();
   const { heapUsed: heap, rss } = process.memoryUsage();
-  return { heap, rss };
+  const { user, system } = process.cpuUsage();
+  return { heap, rss, cpu: (user + system) / 1_000 };
 }
 
 process.on("disconnect", () => process.exit(0));

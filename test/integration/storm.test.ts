@@ -1,0 +1,129 @@
+/**
+ * Everybody comes back at once: reads fold into few queries, all catch up soon, others go on meanwhile; and where there
+ * is no place for all, some are sent away in order instead of all of them suffering.
+ */
+// @alone
+// @timeout 90
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { closeClients, type SocketClient, socket, sse } from "../helpers/clients.ts";
+import { database, type TestDatabase } from "../helpers/database.ts";
+import { eventually } from "../helpers/eventually.ts";
+import { instance, token } from "../helpers/instance.ts";
+import { store } from "../helpers/streams.ts";
+import type { CrowdOrder, CrowdReport } from "../model/crowd_process.ts";
+import { endServers, server } from "../model/fleet.ts";
+
+const test = suite("storm");
+const CLIENTS = 5_000;
+const MISSED = 20;
+/** How long opening streams wait for each other (src/db/entries.ts). */
+const GATHER_MS = 250;
+let db: TestDatabase;
+let crowd: ChildProcess | undefined;
+
+test.before(async () => {
+  db = await database({ domain: false });
+});
+test.after.each(async () => {
+  crowd?.disconnect();
+  crowd = undefined;
+  closeClients();
+  await endServers();
+});
+test.after(() => db?.drop());
+
+/** How many queries of each kind the server has made for streams. */
+async function queries(url: string): Promise<Record<string, number>> {
+  const headers = { authorization: `Bearer ${await token(1, { scope: "metrics" })}` };
+  const text = await (await fetch(`${url}/metrics`, { headers })).text();
+  const counts = text.matchAll(/^tidings_query_seconds_count\{query="(\w+)"\} (\d+)$/gm);
+  return Object.fromEntries([...counts].map(([, name, count]) => [name, Number(count)]));
+}
+
+async function gather(order: CrowdOrder): Promise<CrowdReport> {
+  const path = new URL("../model/crowd_process.ts", import.meta.url);
+  crowd = fork(path, { execArgv: ["--import", "tsx"], stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  crowd.send(order);
+  const [report] = (await once(crowd, "message")) as [CrowdReport];
+  return report;
+}
+
+test("5,000 clients resuming at once have what they missed within seconds, by one read for a hundred of them", async () => {
+  const users = Array.from({ length: CLIENTS }, (_, at) => 1_000 + at);
+  for (let n = 1; n <= MISSED; n++) {
+    await db.sql`select tidings.broadcast(${users}::bigint[], 'Title', ${`Message ${n}`}::text, 'note')`;
+  }
+  await db.sql`analyze`;
+  const { url, memory } = await server({ databaseUrl: db.url, env: { DOMAIN: "off" } });
+  const lively = await socket(`${url.replace("http", "ws")}/ws/notifications/`, {
+    headers: { authorization: `Bearer ${await token(1)}` },
+  });
+  await lively.find("ready");
+  const { cpu } = await memory();
+  const coming = gather({ url, first: users[0]!, count: CLIENTS, missed: MISSED, sseEvery: 10 });
+  const delays: number[] = [];
+  let over = false;
+  const others = (async () => {
+    for (let id = 1; !over; id++) {
+      const began = performance.now();
+      await store(db.sql, 1);
+      await lively.find((frame) => frame.id === id, 20_000);
+      delays.push(performance.now() - began);
+    }
+  })();
+  const { took, times, wrong, failed } = await coming;
+  over = true;
+  await others;
+  const { open = 0, read = 0, revoked = 0, unread = 0 } = await queries(url);
+  const worst = Math.round(Math.max(...delays));
+  const spent = (await memory()).cpu - cpu;
+  console.log(`${CLIENTS} caught up in ${Math.round(took)} ms, half in ${Math.round(times[CLIENTS / 2]!)}`);
+  console.log(`server CPU ${Math.round(spent)} ms; others waited ${worst} ms at most`);
+  console.log(`queries: open ${open}, read ${read}, revoked ${revoked}, unread ${unread}`);
+  assert.equal({ wrong, failed }, { wrong: 0, failed: 0 });
+  // one for a hundred; where the machine lets them in more slowly than that, one for each time they are waited for
+  const most = Math.max(CLIENTS / 100, (1.5 * took) / GATHER_MS);
+  assert.ok(open + read <= most, `${open} + ${read} queries read entries, ${Math.round(most)} would do`);
+  assert.ok(unread <= most, `${unread} queries for counts`);
+  // 3 s on two quiet cores; this machine may be neither
+  assert.ok(took < 60_000, `${took} ms`);
+  assert.ok(worst < 10_000, `${worst} ms`);
+});
+
+test("over the limit streams are sent away to come back later, those inside notice nothing, and a place left is given again", async () => {
+  const app = await instance(db.url, { env: { DOMAIN: "off", MAX_STREAMS: "50", MAX_STREAMS_PER_USER: "40" } });
+  try {
+    const open = async (user: number): Promise<SocketClient> =>
+      socket(`${app.ws}/ws/notifications/`, { headers: await app.auth(user) });
+    const came = await Promise.all(Array.from({ length: 150 }, (_, at) => open(10_000 + at)));
+    const codes: number[] = [];
+    for (const client of came) void client.closed.then(({ code }) => codes.push(code));
+    await eventually(() => codes.length === 100);
+    assert.equal(new Set(codes), new Set([1013]));
+    const turnedAway = await sse(`${app.url}/sse/notifications/`, await app.auth(10_200));
+    assert.is(turnedAway.status, 200);
+    assert.is(await turnedAway.ended, true);
+    assert.match(turnedAway.text(), /^retry: \d+\n\n$/);
+    const inside = came.filter((client) => client.frames.some((frame) => frame.type === "ready"));
+    assert.is(inside.length, 50);
+    await db.sql`select tidings.broadcast(array(select generate_series(10000, 10149)::bigint), 'T', 'x', 'note')`;
+    await Promise.all(inside.map((client) => client.find("notification")));
+    for (const client of inside.slice(0, 45)) client.close();
+    await eventually(async () => {
+      const again = await open(10_300);
+      await again.find("ready", 500);
+    });
+    const mine = await Promise.all(Array.from({ length: 42 }, () => open(10_400)));
+    const first = await Promise.race(mine.map(({ closed }) => closed));
+    assert.is(first.code, 4409);
+    const refused = await sse(`${app.url}/sse/notifications/`, await app.auth(10_400));
+    assert.is(refused.status, 429);
+  } finally {
+    await app.stop();
+  }
+});
+
+test.run();
