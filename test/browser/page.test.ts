@@ -173,6 +173,8 @@ test("on a real database the page asks for a token", async () => {
     await live(window);
     // A refused token is an error on the console, and rightly so.
     profile.errors.splice(0);
+    // or it would try the stopped server again
+    await page.close();
   } finally {
     await real.stop();
   }

@@ -4,12 +4,17 @@
  */
 // @alone
 // @timeout 120
+import { createServer } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Sql } from "../../src/db/client.ts";
+import { openSink } from "../../src/runtime/node_sink.ts";
+import type { Sink } from "../../src/transport/peer.ts";
 import { database, type TestDatabase } from "../helpers/database.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { token } from "../helpers/instance.ts";
+import { rawClient, upgradeRequest } from "../helpers/raw.ts";
 import { store } from "../helpers/streams.ts";
 import { checkFollower, storedOf } from "../model/check.ts";
 import { endServers, type Server, server } from "../model/fleet.ts";
@@ -66,6 +71,28 @@ async function complete(clients: readonly Follower[], id: number, deadlineMs = 6
   );
 }
 
+async function metrics(url: string): Promise<string> {
+  const headers = { authorization: `Bearer ${await token(1, { scope: "metrics" })}` };
+  return (await fetch(`${url}/metrics`, { headers })).text();
+}
+
+/** Entries were sent, and no more are: whoever is to be congested is. */
+async function standstill(url: string): Promise<void> {
+  let last = 0;
+  const sent = async (): Promise<number> => {
+    const counts = (await metrics(url)).matchAll(/^tidings_sends_total\{.*\} (\d+)$/gm);
+    return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+  };
+  await eventually(
+    async () => {
+      const before = last;
+      last = await sent();
+      return last > 0 && last === before;
+    },
+    { everyMs: 500, deadlineMs: 20_000 },
+  );
+}
+
 test("200 readers that stand still before 10,000 entries each cost bounded memory and delay nobody; reading again they get all", async () => {
   const { url, memory } = await start(120_000);
   const slow = Array.from({ length: 10 }, () => ++users);
@@ -108,31 +135,81 @@ test("a reader stuck past the write deadline is sent away, resumes and has every
   const clients = await follow(url, user, 2);
   for (const client of clients) client.pause();
   await fill([user], 12_000);
-  const headers = { authorization: `Bearer ${await token(1, { scope: "metrics" })}` };
-  await eventually(
-    async () => {
-      const text = await (await fetch(`${url}/metrics`, { headers })).text();
-      assert.match(text, /^tidings_slow_readers_total 2$/m);
-    },
-    { deadlineMs: 20_000, everyMs: 200 },
-  );
+  await eventually(async () => assert.match(await metrics(url), /^tidings_slow_readers_total 2$/m), {
+    deadlineMs: 20_000,
+    everyMs: 200,
+  });
   for (const client of clients) client.resume();
   await complete(clients, 12_000);
   assert.ok(clients.every(({ connections }) => connections > 1));
 });
 
-test("stuck readers that lose their connection do not stop the server", async () => {
+test("stuck readers that say goodbye, or just go, do not stop the server", async () => {
   const { url } = await start(120_000);
+  const { port } = new URL(url);
   const user = ++users;
-  const clients = await follow(url, user, 20);
+  const bearer = await token(user);
   const [lively] = await follow(url, ++users, 1);
-  for (const client of clients) client.pause();
+  const requests = [
+    upgradeRequest(`/ws/notifications/?token=${bearer}`),
+    `GET /sse/notifications/?token=${bearer} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+  ];
+  const clients = await Promise.all(Array.from({ length: 20 }, (_, at) => rawClient(Number(port), requests[at % 2]!)));
+  await eventually(() => clients.every((client) => client.received().includes('"ready"')));
+  for (const { socket } of clients) socket.pause();
   await fill([user], 12_000);
-  for (const client of clients) client.stop();
-  await store(sql, lively!.user);
-  await eventually(() => lively!.cursor === 1, { deadlineMs: 15_000 });
-  const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(10_000) });
-  assert.is(answer.status, 200);
+  await standstill(url);
+  for (const [at, { socket }] of clients.entries()) {
+    if (at < 10) socket.end();
+    else socket.resetAndDestroy();
+  }
+  for (let id = 1; id <= 5; id++) {
+    await store(sql, lively!.user);
+    await eventually(() => lively!.cursor === id, { deadlineMs: 15_000 });
+  }
+  for (const { socket } of clients) socket.destroy();
+});
+
+test("an outlet whose client said goodbye with data unread is not drained before it is closed", async () => {
+  const outlets: Sink[] = [];
+  const log = { error() {}, warn() {} };
+  const http = createServer((_request, response) => {
+    response.flushHeaders();
+    openSink(
+      response,
+      (sink) => outlets.push(sink),
+      () => {},
+      log,
+    );
+  });
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  try {
+    const { port } = http.address() as AddressInfo;
+    const sockets: Socket[] = [];
+    http.on("connection", (socket: Socket) => sockets.push(socket));
+    const client = await rawClient(port, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await eventually(() => outlets.length === 1);
+    client.socket.pause();
+    const [outlet] = outlets;
+    outlet!.write("x".repeat(16 * MB));
+    client.socket.end();
+    await eventually(() => !sockets[0]!.writable);
+    outlet!.write("x".repeat(MB));
+    assert.ok(outlet!.buffered > MB);
+    let isDrained = false;
+    const drained = outlet!.drained().then(() => {
+      isDrained = true;
+    });
+    // who waits in a loop until there is room gives nobody else a turn where this resolves at once
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.is(isDrained, false);
+    client.socket.destroy();
+    await drained;
+    assert.is(outlet!.buffered, 0);
+  } finally {
+    http.closeAllConnections();
+    http.close();
+  }
 });
 
 test.run();
