@@ -33,16 +33,16 @@ export function batch<Q, A>(options: BatchOptions<Q, A>): (question: Q) => Promi
   let windowStart = 0;
   let bursting = false;
 
-  /** A burst: more than a quarter of a full query arrived within one gathering window. */
+  /** A burst: more than an eighth of a full query arrived within one gathering window. */
   function noteArrival(): void {
     const now = performance.now();
     const age = now - windowStart;
     if (age > gatherMs) {
-      bursting = arrivals > most / 4 && age < 2 * gatherMs;
+      bursting = arrivals > most / 8 && age < 2 * gatherMs;
       windowStart = now;
       arrivals = 0;
     }
-    if (++arrivals > most / 4) bursting = true;
+    if (++arrivals > most / 8) bursting = true;
   }
 
   async function flush(): Promise<void> {
