@@ -8,6 +8,8 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 
 /** One line for each violation and element. Animations are waited for: half-faded text has little contrast. */
 export async function violations(page: Page): Promise<string[]> {
+  // An animation that is about to begin is not among those that can be waited for.
+  await page.waitForTimeout(500);
   // Evaluated, not added as a script: the page's policy lets none in.
   await page.evaluate(AXE);
   await page.evaluate(() =>

@@ -139,7 +139,7 @@ for (const [size, viewport] of [
   for (const colorScheme of ["light", "dark"] as const) {
     test(`axe finds nothing to say at ${size} pixels, ${colorScheme}`, async () => {
       await page.setViewportSize(viewport);
-      await page.emulateMedia({ colorScheme });
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       assert.equal(await violations(page), []);
       await click(one, /^Notifications/);
       assert.equal(await violations(page), [], "with the bell open");

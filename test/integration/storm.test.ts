@@ -108,8 +108,9 @@ test("over the limit streams are sent away to come back later, those inside noti
     assert.is(turnedAway.status, 200);
     assert.is(await turnedAway.ended, true);
     assert.match(turnedAway.text(), /^retry: \d+\n\n$/);
-    const inside = came.filter((client) => client.frames.some((frame) => frame.type === "ready"));
-    assert.is(inside.length, 50);
+    const isIn = (client: SocketClient): boolean => client.frames.some((frame) => frame.type === "ready");
+    await eventually(() => came.filter(isIn).length === 50);
+    const inside = came.filter(isIn);
     await db.sql`select tidings.broadcast(array(select generate_series(10000, 10149)::bigint), 'T', 'x', 'note')`;
     await Promise.all(inside.map((client) => client.find("notification")));
     for (const client of inside.slice(0, 45)) client.close();
