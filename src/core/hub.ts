@@ -36,11 +36,6 @@ export class Hub {
     return this.#size;
   }
 
-  /** Open streams of one user, chat streams not included. */
-  countOf(userId: string): number {
-    return this.#users.get(userId)?.size ?? 0;
-  }
-
   /** Register before the first read: then nothing can fall between them. Returns how to leave. */
   join(stream: Stream): () => void {
     return this.#add(this.#users, stream.userId, stream);
