@@ -1,0 +1,125 @@
+/**
+ * NATS: core publish and subscribe over the official client, nothing stored. Several servers of one cluster may be given
+ * (`nats://a:4222,b:4222`), tried in any order. The client's own ways of coming back are off, as for Redis.
+ */
+import { connect as connectTcp } from "node:net";
+import { describe, TidingsError } from "../errors.ts";
+import { CERTIFICATE, type DialOptions, type Link, loadClient, parseAddress } from "./link.ts";
+import { subjectOf } from "./subject.ts";
+
+const PORT = 4222;
+/** For one server to greet, or to finish connecting. */
+const CONNECT_MS = 3_000;
+
+/** Each server that is given, with the user and password of the first. */
+function addressesIn(text: string): URL[] {
+  const [, scheme, rest = ""] = /^([a-z]+:\/\/)(.*)$/i.exec(text) ?? [];
+  const at = rest.lastIndexOf("@") + 1;
+  const [user, hosts] = [rest.slice(0, at), rest.slice(at).split(",")];
+  return hosts.map((host) => parseAddress(`${scheme}${user}${host.trim()}`));
+}
+
+/**
+ * Resolves when a NATS server greets there. The client leaves its socket open for ever when a server accepts and says
+ * nothing (a frozen one), and cannot be stopped while it waits for that.
+ */
+function greeted({ hostname, port }: URL, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTcp({ host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port || PORT) });
+    const end = (error?: Error): void => {
+      signal.removeEventListener("abort", abort);
+      socket.destroy();
+      if (error) reject(error);
+      else resolve();
+    };
+    const abort = (): void => end(signal.reason as Error);
+    const silent = new TidingsError("unavailable", `NATS did not answer within ${CONNECT_MS} ms.`);
+    socket.setTimeout(CONNECT_MS, () => end(silent));
+    socket.on("data", () => end()).on("error", end);
+    socket.on("close", () => end(new TidingsError("unavailable", "NATS closed the connection without a word.")));
+    signal.addEventListener("abort", abort);
+  });
+}
+
+/** One server that is there, of those given. */
+async function choose(addresses: readonly URL[], signal: AbortSignal): Promise<URL> {
+  const untried = [...addresses];
+  for (;;) {
+    const [address] = untried.splice(Math.floor(Math.random() * untried.length), 1);
+    try {
+      await greeted(address!, signal);
+      return address!;
+    } catch (error) {
+      if (untried.length === 0 || signal.aborted) throw error;
+    }
+  }
+}
+
+type Client = typeof import("@nats-io/transport-node");
+
+function explained({ errors }: Client, thrown: unknown): Error {
+  const { code } = thrown as { code?: unknown };
+  const refuse = (cure: string): Error =>
+    new TidingsError("configuration", `NATS refuses (${describe(thrown)}): ${cure}.`, { cause: thrown });
+  if (thrown instanceof errors.PermissionViolationError) {
+    return refuse("the user needs the rights to publish and subscribe to PREFIX.*");
+  }
+  if (thrown instanceof errors.AuthorizationError || thrown instanceof errors.UserAuthenticationExpiredError) {
+    return refuse("correct the user and password in BUS_URL");
+  }
+  if (CERTIFICATE.test(String(code))) return refuse("correct the certificate, or the address in BUS_URL");
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
+function connectTo(client: Client, { protocol, host, username, password }: URL): ReturnType<Client["connect"]> {
+  const [user, pass] = [decodeURIComponent(username), decodeURIComponent(password)];
+  return client.connect({
+    servers: host,
+    // A name alone is a token, as the NATS tools have it.
+    ...(user && pass ? { user, pass } : user ? { token: user } : {}),
+    ...(protocol === "tls:" ? { tls: {} } : {}),
+    reconnect: false,
+    timeout: CONNECT_MS,
+    noAsyncTraces: true,
+  });
+}
+
+/** Makes one connection. As Dial has it. */
+export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptions): Promise<Link> {
+  const addresses = addressesIn(url);
+  const client = await loadClient("@nats-io/transport-node", () => import("@nats-io/transport-node"));
+  const address = await choose(addresses, signal);
+  const connection = await connectTo(client, address).catch((error) => Promise.reject(explained(client, error)));
+  const lost = (error: unknown): void => onLost(explained(client, error));
+  void connection
+    .closed()
+    .then((error) => lost(error ?? new TidingsError("unavailable", "NATS closed the connection.")));
+  // Publishing without the right to is answered here and nowhere else.
+  void (async () => {
+    for await (const status of connection.status()) if (status.type === "error") lost(status.error);
+  })();
+  const live = new Map<string, { unsubscribe(): void }>();
+  const callback = (error: Error | null, message: { string(): string }): void => {
+    if (error) lost(error);
+    else onMessage(message.string());
+  };
+  return {
+    maxBytes: connection.info?.max_payload ?? 1_048_576,
+    subscribe(groups) {
+      for (const group of groups) live.set(group, connection.subscribe(subjectOf(prefix, group), { callback }));
+      return connection.flush();
+    },
+    unsubscribe(groups) {
+      for (const group of groups) {
+        live.get(group)?.unsubscribe();
+        live.delete(group);
+      }
+    },
+    publish(messages) {
+      for (const { group, text } of messages) connection.publish(subjectOf(prefix, group), text);
+      return connection.flush();
+    },
+    ping: () => connection.flush(),
+    close: () => connection.close(),
+  };
+}

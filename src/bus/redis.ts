@@ -1,0 +1,92 @@
+/**
+ * Redis 7 or newer, and Valkey: sharded pub/sub over the official client, one connection for all (RESP3 lets a subscriber
+ * publish). The client's own ways of coming back are off: it would queue what is no news any more, and say nothing of
+ * what was missed.
+ */
+import { describe, TidingsError } from "../errors.ts";
+import { CERTIFICATE, type DialOptions, type Link, loadClient, parseAddress } from "./link.ts";
+import { channelOf } from "./subject.ts";
+
+/**
+ * Redis takes 512 MB, but cuts off a subscriber that is 32 MB behind. The same as NATS has, so that a deployment can
+ * change the engine.
+ */
+const MAX_BYTES = 1_048_576;
+/** Channels in one command: one that is longer keeps the engine from everybody else. */
+const CHUNK = 1_000;
+
+/** For TCP (and TLS), which the client cannot be stopped in. */
+const CONNECT_MS = 3_000;
+
+/** What trying again does not cure, and what to do about it. */
+const REFUSALS: readonly (readonly [RegExp, string])[] = [
+  [/^(WRONGPASS|NOAUTH|ERR AUTH|ERR invalid password)/i, "correct the user and password in BUS_URL"],
+  [/^NOPERM/, "the user needs +ssubscribe +sunsubscribe +spublish +ping and the channels of the prefix (&PREFIX:*)"],
+  [/^(NOPROTO|ERR unknown command)/i, "Redis 7 or newer, or Valkey, is needed"],
+  [/^MOVED/, "this is a node of a cluster, which BUS_URL cannot name; give a single server"],
+  [/^ERR .*DB index/i, "leave the number at the end of BUS_URL out: pub/sub has no databases"],
+];
+
+function explained(thrown: unknown): unknown {
+  const message = describe(thrown);
+  const { code } = thrown as { code?: unknown };
+  const [, cure] = REFUSALS.find(([pattern]) => pattern.test(message)) ?? [];
+  if (!cure && !CERTIFICATE.test(String(code))) return thrown;
+  const text = `Redis refuses (${message}): ${cure ?? "correct the certificate, or the address in BUS_URL"}.`;
+  return new TidingsError("configuration", text, { cause: thrown });
+}
+
+async function withReasons<T>(work: Promise<T>): Promise<T> {
+  return work.catch((error: unknown) => Promise.reject(explained(error)));
+}
+
+/** Makes one connection. As Dial has it. */
+export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptions): Promise<Link> {
+  const address = parseAddress(url);
+  const { createClient } = await loadClient("redis", () => import("redis"));
+  const client = createClient({
+    username: decodeURIComponent(address.username),
+    password: decodeURIComponent(address.password),
+    database: Number(address.pathname.slice(1)) || 0,
+    RESP: 3,
+    disableOfflineQueue: true,
+    maintNotifications: "disabled",
+    // A timer for each command would cost more than the command; keep.ts watches the connection as a whole.
+    commandOptions: { timeout: undefined },
+    socket: {
+      host: address.hostname.replace(/^\[(.*)\]$/, "$1"),
+      port: Number(address.port || 6379),
+      ...(/^(rediss|valkeys):$/.test(address.protocol) ? { tls: true } : {}),
+      connectTimeout: CONNECT_MS,
+      reconnectStrategy: false,
+    },
+  });
+  const channels = (groups: readonly string[]): string[] => groups.map((group) => channelOf(prefix, group));
+  const close = async (): Promise<void> => client.destroy();
+  client.on("error", (error: unknown) => onLost(explained(error) as Error));
+  signal.addEventListener("abort", () => void close(), { once: true });
+  await withReasons(client.connect());
+  return {
+    maxBytes: MAX_BYTES,
+    subscribe(groups) {
+      const commands: Promise<unknown>[] = [];
+      for (let at = 0; at < groups.length; at += CHUNK) {
+        commands.push(client.sSubscribe(channels(groups.slice(at, at + CHUNK)), onMessage));
+      }
+      return withReasons(Promise.all(commands));
+    },
+    unsubscribe(groups) {
+      for (let at = 0; at < groups.length; at += CHUNK) {
+        client.sUnsubscribe(channels(groups.slice(at, at + CHUNK))).catch(onLost);
+      }
+    },
+    publish: (messages) =>
+      withReasons(
+        Promise.all(
+          messages.map(({ group, text }) => client.sendCommand(["SPUBLISH", channelOf(prefix, group), text])),
+        ),
+      ),
+    ping: () => client.ping(),
+    close,
+  };
+}

@@ -1,0 +1,53 @@
+/** A bus under test that writes down all it is told. */
+import { type Bus, type BusOptions, openBus } from "../../src/bus/bus.ts";
+
+export interface RecordedBus extends Bus {
+  /** Every message, in order. */
+  readonly messages: string[];
+  /** "up" and "down", in order. */
+  readonly states: string[];
+  readonly errors: Error[];
+}
+
+const opened = new Set<Bus>();
+
+/** Opens a bus; it is not started. Quick to notice, for the sake of the tests. */
+export function recordedBus(url: string, options: Partial<BusOptions> = {}): RecordedBus {
+  const [messages, states, errors]: [string[], string[], Error[]] = [[], [], []];
+  const bus = openBus({
+    url,
+    prefix: "test",
+    beatMs: 200,
+    beatTimeoutMs: 400,
+    onError: (error) => errors.push(error),
+    ...options,
+    onMessage(text) {
+      messages.push(text);
+      options.onMessage?.(text);
+    },
+    onUp() {
+      states.push("up");
+      options.onUp?.();
+    },
+    onDown(error) {
+      states.push("down");
+      options.onDown?.(error);
+    },
+  });
+  opened.add(bus);
+  // `up` is to stay a getter.
+  return Object.defineProperties({ messages, states, errors } as RecordedBus, Object.getOwnPropertyDescriptors(bus));
+}
+
+/** Opens and starts a bus. */
+export async function startedBus(url: string, options: Partial<BusOptions> = {}): Promise<RecordedBus> {
+  const bus = recordedBus(url, options);
+  await bus.start();
+  return bus;
+}
+
+/** Stops every bus that was opened. For `after.each`. */
+export async function stopBuses(): Promise<void> {
+  await Promise.all([...opened].map((bus) => bus.stop()));
+  opened.clear();
+}

@@ -1,0 +1,124 @@
+/**
+ * A real message bus server of a test's own, without persistence, on a free loopback port that it keeps over restarts.
+ * It can fail the way servers do: stop, be killed, freeze. It does not outlive the test process.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+
+export type EngineName = "redis" | "nats";
+
+export interface Engine {
+  readonly name: EngineName;
+  readonly port: number;
+  /** `redis://…` or `nats://…`, with the user and password of `options`. */
+  readonly url: string;
+  /** `url` with other credentials, or none. */
+  as(user?: string, password?: string): string;
+  /** Starts it again, on the same port. Resolves once it is ready. */
+  start(): Promise<void>;
+  /** SIGTERM, or `kill -9`. Resolves once it is gone. */
+  stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
+  /** Half-open: connections stay, and new ones are made by the kernel, but nothing is answered. */
+  freeze(): void;
+  thaw(): void;
+}
+
+export interface EngineOptions {
+  readonly user?: string;
+  readonly password?: string;
+  /** More command line for the program. */
+  readonly args?: readonly string[];
+}
+
+const PROGRAMS: Readonly<Record<EngineName, string>> = { redis: "redis-server", nats: "nats-server" };
+const READY: Readonly<Record<EngineName, RegExp>> = { redis: /Ready to accept connections/, nats: /Server is ready/ };
+/** The Debian packages, for a test that says what it was skipped for. */
+export const ENGINE_PACKAGES = PROGRAMS;
+
+/** The program's path; undefined where it is not installed. Debian keeps one of them out of an ordinary user's PATH. */
+export function engineProgram(name: EngineName): string | undefined {
+  return [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin"]
+    .map((folder) => join(folder, PROGRAMS[name]))
+    .find((path) => existsSync(path));
+}
+
+const running = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+/**
+ * Below the ports that outgoing connections get: while the engine is away nobody must take its port, and a client that
+ * tries it must not meet itself (TCP's simultaneous open).
+ */
+async function quietPort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.on("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
+}
+
+function argumentsOf(name: EngineName, port: number, { user, password, args = [] }: EngineOptions): string[] {
+  if (name === "nats") {
+    const login = user ? ["--user", user, "--pass", password!] : [];
+    return ["--addr", "127.0.0.1", "--port", String(port), ...login, ...args];
+  }
+  const login = user ? ["--user", `${user} on >${password} ~* &* +@all`, "--user", "default off"] : [];
+  const files = ["--save", "", "--appendonly", "no", "--dir", tmpdir()];
+  return ["--port", String(port), "--bind", "127.0.0.1", ...files, ...login, ...args];
+}
+
+/** Starts a server. Resolves once it is ready. */
+export async function engine(name: EngineName, options: EngineOptions = {}): Promise<Engine> {
+  const port = await quietPort();
+  const as = (user = "", password = ""): string => {
+    const login = user ? `${encodeURIComponent(user)}:${encodeURIComponent(password)}@` : "";
+    return `${name}://${login}127.0.0.1:${port}`;
+  };
+  let child: ChildProcess | undefined;
+  let gone: Promise<void> = Promise.resolve();
+
+  async function start(): Promise<void> {
+    const started = spawn(engineProgram(name)!, argumentsOf(name, port, options), {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    child = started;
+    running.add(started);
+    let said = "";
+    const ready = new Promise<void>((resolve) => {
+      for (const stream of [started.stdout!, started.stderr!]) {
+        stream.setEncoding("utf8").on("data", (text: string) => {
+          if (said.length < 100_000) said += text;
+          if (READY[name].test(said)) resolve();
+        });
+      }
+    });
+    gone = new Promise((resolve) => started.on("close", () => resolve(void running.delete(started))));
+    await Promise.race([ready, gone.then(() => Promise.reject(new Error(`${name} did not start: ${said}`)))]);
+  }
+
+  await start();
+  return {
+    name,
+    port,
+    url: as(options.user, options.password),
+    as,
+    start,
+    async stop(signal = "SIGTERM") {
+      child?.kill("SIGCONT");
+      child?.kill(signal);
+      await gone;
+    },
+    freeze: () => void child?.kill("SIGSTOP"),
+    thaw: () => void child?.kill("SIGCONT"),
+  };
+}
