@@ -64,7 +64,7 @@ function createGuard(options: BusOptions): { call(callback: () => void): void; r
 async function probe(link: Link): Promise<void> {
   await link.subscribe([PROBE.group]);
   await link.publish([PROBE]);
-  link.unsubscribe([PROBE.group]);
+  await link.unsubscribe([PROBE.group]);
   // An engine may tell of a refused message by the way, just before it confirms.
   await new Promise((resolve) => setImmediate(resolve));
 }

@@ -27,8 +27,8 @@ export interface Link {
   readonly maxBytes: number;
   /** Resolves when the engine has confirmed all of them. */
   subscribe(groups: readonly string[]): Promise<unknown>;
-  /** What goes wrong with it goes to `onLost`. */
-  unsubscribe(groups: readonly string[]): void;
+  /** Resolves when the same groups may be subscribed to again. */
+  unsubscribe(groups: readonly string[]): Promise<unknown>;
   /** Resolves when the engine has taken all of them; each fits. */
   publish(messages: readonly BusMessage[]): Promise<unknown>;
   /** Resolves when the engine has answered. */

@@ -88,6 +88,7 @@ function connectTo(client: Client, { protocol, host, username, password }: URL):
 export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptions): Promise<Link> {
   const addresses = addressesIn(url);
   const client = await loadClient("@nats-io/transport-node", () => import("@nats-io/transport-node"));
+  signal.throwIfAborted();
   const address = await choose(addresses, signal);
   const connection = await connectTo(client, address).catch((error) => Promise.reject(explained(client, error)));
   const lost = (error: unknown): void => onLost(explained(client, error));
@@ -109,7 +110,7 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
       for (const group of groups) live.set(group, connection.subscribe(subjectOf(prefix, group), { callback }));
       return connection.flush();
     },
-    unsubscribe(groups) {
+    async unsubscribe(groups) {
       for (const group of groups) {
         live.get(group)?.unsubscribe();
         live.delete(group);

@@ -44,6 +44,7 @@ async function withReasons<T>(work: Promise<T>): Promise<T> {
 export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptions): Promise<Link> {
   const address = parseAddress(url);
   const { createClient } = await loadClient("redis", () => import("redis"));
+  signal.throwIfAborted();
   const client = createClient({
     username: decodeURIComponent(address.username),
     password: decodeURIComponent(address.password),
@@ -61,25 +62,20 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
       reconnectStrategy: false,
     },
   });
-  const channels = (groups: readonly string[]): string[] => groups.map((group) => channelOf(prefix, group));
+  const inChunks = (groups: readonly string[], command: (channels: string[]) => Promise<unknown>): Promise<unknown> => {
+    const channels = groups.map((group) => channelOf(prefix, group));
+    const starts = Array.from({ length: Math.ceil(channels.length / CHUNK) }, (_, n) => n * CHUNK);
+    return withReasons(Promise.all(starts.map((at) => command(channels.slice(at, at + CHUNK)))));
+  };
   const close = async (): Promise<void> => client.destroy();
   client.on("error", (error: unknown) => onLost(explained(error) as Error));
   signal.addEventListener("abort", () => void close(), { once: true });
   await withReasons(client.connect());
   return {
     maxBytes: MAX_BYTES,
-    subscribe(groups) {
-      const commands: Promise<unknown>[] = [];
-      for (let at = 0; at < groups.length; at += CHUNK) {
-        commands.push(client.sSubscribe(channels(groups.slice(at, at + CHUNK)), onMessage));
-      }
-      return withReasons(Promise.all(commands));
-    },
-    unsubscribe(groups) {
-      for (let at = 0; at < groups.length; at += CHUNK) {
-        client.sUnsubscribe(channels(groups.slice(at, at + CHUNK))).catch(onLost);
-      }
-    },
+    subscribe: (groups) => inChunks(groups, (chunk) => client.sSubscribe(chunk, onMessage)),
+    // Without the listener the client would take a subscription that follows at once for one that is there already.
+    unsubscribe: (groups) => inChunks(groups, (chunk) => client.sUnsubscribe(chunk, onMessage)),
     publish: (messages) =>
       withReasons(
         Promise.all(

@@ -1,11 +1,13 @@
 /**
  * Which groups are wanted, and which the connection has been asked for. Changes are collected for one turn of the event
- * loop and made in one go: a storm of handshakes is a few commands, and a group that left and came back is none.
+ * loop and made in one go: a storm of handshakes is a few commands, and a group that left and came back is none. The
+ * next go waits until the engine has confirmed the one before, for a client may mix up two changes of one subscription
+ * that are on their way at once (node-redis does).
  */
 import type { Link } from "./link.ts";
 
 export interface Subscriptions {
-  /** As Bus has it; `reason` is what it rejects with while there is no connection. */
+  /** As Bus has it. */
   add(group: string): Promise<void>;
   remove(group: string): void;
   /** Asks a new connection for all that is wanted; resolves once it has confirmed. */
@@ -14,6 +16,7 @@ export interface Subscriptions {
   detach(error: Error): void;
 }
 
+/** What those who subscribed in one turn wait for. */
 interface Batch {
   readonly promise: Promise<void>;
   resolve(): void;
@@ -32,55 +35,56 @@ function createBatch(): Batch {
 const DONE = Promise.resolve();
 
 /**
- * @param failed a connection did not take a subscription: it is to be given up
+ * @param failed a connection did not take a change: it is to be given up
  * @param down what to reject with while there is none
  */
 export function createSubscriptions(failed: (error: unknown) => void, down: () => Error): Subscriptions {
   const wanted = new Set<string>();
+  /** Confirmed, or in the batch under way. */
   const asked = new Set<string>();
   const changed = new Set<string>();
-  /** Asked for and not confirmed, by the latest batch that asks for it. */
-  const waiting = new Map<string, Batch>();
-  const open = new Set<Batch>();
+  let underWay: Batch | null = null;
   let next: Batch | null = null;
   let link: Link | null = null;
+  let isScheduled = false;
 
-  const change = (group: string): void => {
-    if (changed.size === 0) setImmediate(flush);
-    changed.add(group);
-  };
+  function schedule(): void {
+    if (isScheduled || underWay || changed.size === 0) return;
+    isScheduled = true;
+    setImmediate(() => {
+      isScheduled = false;
+      if (link && !underWay) flush(link);
+    });
+  }
 
-  function flush(): void {
+  function flush(to: Link): void {
     const [adds, drops]: [string[], string[]] = [[], []];
     for (const group of changed) {
-      if (wanted.has(group) === asked.has(group)) continue;
-      (wanted.has(group) ? adds : drops).push(group);
+      if (wanted.has(group) !== asked.has(group)) (wanted.has(group) ? adds : drops).push(group);
     }
     changed.clear();
     const batch = next ?? createBatch();
     next = null;
-    if (link) void ask(link, adds, batch, drops);
-    else batch.reject(down());
+    void make(to, adds, drops, batch);
   }
 
-  async function ask(to: Link, groups: readonly string[], batch: Batch, drops: readonly string[] = []): Promise<void> {
-    open.add(batch);
+  async function make(to: Link, adds: readonly string[], drops: readonly string[], batch: Batch): Promise<void> {
+    underWay = batch;
     for (const group of drops) asked.delete(group);
-    for (const group of groups) {
-      asked.add(group);
-      waiting.set(group, batch);
-    }
+    for (const group of adds) asked.add(group);
     try {
-      if (drops.length > 0) to.unsubscribe(drops);
-      if (groups.length > 0) await to.subscribe(groups);
+      const dropped = drops.length > 0 ? to.unsubscribe(drops) : null;
+      const added = adds.length > 0 ? to.subscribe(adds) : null;
+      await Promise.all([dropped, added]);
     } catch (error) {
-      // The batch is rejected with all others, when the connection is given up.
-      if (to === link) failed(error);
+      // The batch is rejected when the connection is given up.
+      if (batch === underWay) failed(error);
       return;
     }
-    if (!open.delete(batch)) return;
-    for (const group of groups) if (waiting.get(group) === batch) waiting.delete(group);
+    if (batch !== underWay) return;
+    underWay = null;
     batch.resolve();
+    schedule();
   }
 
   return {
@@ -91,27 +95,29 @@ export function createSubscriptions(failed: (error: unknown) => void, down: () =
         refused.catch(() => {});
         return refused;
       }
-      if (asked.has(group)) return waiting.get(group)?.promise ?? DONE;
-      change(group);
+      if (asked.has(group)) return underWay?.promise ?? DONE;
+      changed.add(group);
+      schedule();
       next ??= createBatch();
       return next.promise;
     },
     remove(group) {
-      if (wanted.delete(group) && link) change(group);
+      if (!wanted.delete(group) || !link) return;
+      changed.add(group);
+      schedule();
     },
     attach(to) {
       link = to;
+      changed.clear();
       const batch = createBatch();
-      void ask(to, [...wanted], batch);
+      void make(to, [...wanted], [], batch);
       return batch.promise;
     },
     detach(error) {
       link = null;
       asked.clear();
-      waiting.clear();
-      for (const batch of open) batch.reject(error);
-      open.clear();
-      next?.reject(error);
+      for (const batch of [underWay, next]) batch?.reject(error);
+      underWay = null;
       next = null;
     },
   };
