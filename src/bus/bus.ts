@@ -69,7 +69,7 @@ const DRIVERS: Readonly<Record<string, () => Promise<{ dial: Dial }>>> = {
 /** Picks the driver by the address. A mistake in it is not thrown: `start()` rejects. Has one life: stopped, it does not start again. */
 export function openBus(options: BusOptions): Bus {
   return keepBus(options, async (dialOptions) => {
-    const [, scheme = ""] = /^([a-z]+):\/\/./i.exec(options.url) ?? [];
+    const [, scheme = ""] = /^([a-z]+):\/\//i.exec(options.url) ?? [];
     const load = Object.hasOwn(DRIVERS, scheme.toLowerCase()) ? DRIVERS[scheme.toLowerCase()] : undefined;
     if (!load) {
       const known = Object.keys(DRIVERS).map((name) => `${name}://`);

@@ -74,8 +74,7 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
   return {
     maxBytes: MAX_BYTES,
     subscribe: (groups) => inChunks(groups, (chunk) => client.sSubscribe(chunk, onMessage)),
-    // Without the listener the client would take a subscription that follows at once for one that is there already.
-    unsubscribe: (groups) => inChunks(groups, (chunk) => client.sUnsubscribe(chunk, onMessage)),
+    unsubscribe: (groups) => inChunks(groups, (chunk) => client.sUnsubscribe(chunk)),
     publish: (messages) =>
       withReasons(
         Promise.all(

@@ -29,6 +29,8 @@ export interface Engine {
 export interface EngineOptions {
   readonly user?: string;
   readonly password?: string;
+  /** Default: a free one. */
+  readonly port?: number;
   /** More command line for the program. */
   readonly args?: readonly string[];
 }
@@ -72,14 +74,14 @@ function argumentsOf(name: EngineName, port: number, { user, password, args = []
     const login = user ? ["--user", user, "--pass", password!] : [];
     return ["--addr", "127.0.0.1", "--port", String(port), ...login, ...args];
   }
-  const login = user ? ["--user", `${user} on >${password} ~* &* +@all`, "--user", "default off"] : [];
+  const login = user ? ["--user", user, "on", `>${password}`, "~*", "&*", "+@all", "--user", "default", "off"] : [];
   const files = ["--save", "", "--appendonly", "no", "--dir", tmpdir()];
   return ["--port", String(port), "--bind", "127.0.0.1", ...files, ...login, ...args];
 }
 
 /** Starts a server. Resolves once it is ready. */
 export async function engine(name: EngineName, options: EngineOptions = {}): Promise<Engine> {
-  const port = await quietPort();
+  const port = options.port ?? (await quietPort());
   const as = (user = "", password = ""): string => {
     const login = user ? `${encodeURIComponent(user)}:${encodeURIComponent(password)}@` : "";
     return `${name}://${login}127.0.0.1:${port}`;

@@ -1,7 +1,7 @@
 // @timeout 60
 /**
- * The message bus on real engines: who hears what, in which order, and how outages, restarts, frozen engines, mistakes
- * in the configuration, crowds and big messages end. One suite for all engines.
+ * The message bus on real engines: who hears what, in which order, and how outages, restarts, frozen engines,
+ * crowds and big messages end. One suite for all engines. BUS_SEED repeats what is left to chance.
  */
 import { connect } from "node:net";
 import { suite } from "uvu";
@@ -11,6 +11,7 @@ import { type RecordedBus, recordedBus, startedBus, stopBuses } from "../helpers
 import { ENGINE_PACKAGES, type Engine, type EngineName, engine, engineProgram } from "../helpers/engine.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { proxyTo } from "../helpers/proxy.ts";
+import { random } from "../model/random.ts";
 
 const CROWD = 5_000;
 const MESSAGES = 20_000;
@@ -283,6 +284,42 @@ function busSuite(name: EngineName): void {
     assert.is(bus.messages.length, fits.length);
     assert.ok(bus.messages.every((text, n) => text === fits[n]));
     assert.equal(bus.states, ["up"]);
+  });
+
+  test("whatever comes and goes, and whenever the connection is lost, in the end what is wanted is what is heard", async () => {
+    const seed = Number(process.env.BUS_SEED) || Date.now() & 0xffffff;
+    const { next: chance, between } = random(seed);
+    const proxy = await proxyTo(server.port);
+    const other = await startedBus(server.url);
+    const bus = await startedBus(proxy.through(server.url));
+    const wanted = new Set<string>();
+    for (let step = 0; step < 5_000; step++) {
+      const group = `user_${between(0, 9)}`;
+      const isWanted = chance() < 0.5;
+      if (isWanted) {
+        wanted.add(group);
+        void bus.subscribe(group);
+      } else {
+        wanted.delete(group);
+        bus.unsubscribe(group);
+      }
+      if (chance() < 0.3) await new Promise((resolve) => setImmediate(resolve));
+      if (chance() < 0.002) proxy.cut();
+      if (chance() < 0.002) await eventually(() => bus.up);
+    }
+    // A cut may not have been noticed yet.
+    await eventually(async () => bus.subscribe("settle"));
+    await settle(other, bus);
+    const groups = Array.from({ length: 10 }, (_, n) => `user_${n}`);
+    await other.publish(groups.map((group) => ({ group, text: group })));
+    await settle(other, bus);
+    assert.equal(
+      bus.messages,
+      groups.filter((group) => wanted.has(group)),
+      `BUS_SEED=${seed}`,
+    );
+    await bus.stop();
+    await proxy.close();
   });
 
   test("a callback that throws is told of, and harms nobody", async () => {
