@@ -23,7 +23,6 @@ const REFUSALS: readonly (readonly [RegExp, string])[] = [
   [/^(WRONGPASS|NOAUTH|ERR AUTH|ERR invalid password)/i, "correct the user and password in BUS_URL"],
   [/^NOPERM/, "the user needs +ssubscribe +sunsubscribe +spublish +ping and the channels of the prefix (&PREFIX:*)"],
   [/^(NOPROTO|ERR unknown command)/i, "Redis 7 or newer, or Valkey, is needed"],
-  [/^MOVED/, "this is a node of a cluster, which BUS_URL cannot name; give a single server"],
   [/^ERR .*DB index/i, "leave the number at the end of BUS_URL out: pub/sub has no databases"],
 ];
 
@@ -71,6 +70,13 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
   client.on("error", (error: unknown) => onLost(explained(error) as Error));
   signal.addEventListener("abort", () => void close(), { once: true });
   await withReasons(client.connect());
+  const { mode } = await withReasons(client.hello(3));
+  if (mode === "cluster") {
+    await close();
+    const text =
+      "BUS_URL names a node of a Redis cluster, which is not supported: give a server of its own for the bus.";
+    throw new TidingsError("configuration", text);
+  }
   return {
     maxBytes: MAX_BYTES,
     subscribe: (groups) => inChunks(groups, (chunk) => client.sSubscribe(chunk, onMessage)),

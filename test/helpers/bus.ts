@@ -11,14 +11,12 @@ export interface RecordedBus extends Bus {
 
 const opened = new Set<Bus>();
 
-/** Opens a bus; it is not started. Quick to notice, for the sake of the tests. */
+/** Opens a bus; it is not started. */
 export function recordedBus(url: string, options: Partial<BusOptions> = {}): RecordedBus {
   const [messages, states, errors]: [string[], string[], Error[]] = [[], [], []];
   const bus = openBus({
     url,
     prefix: "test",
-    beatMs: 200,
-    beatTimeoutMs: 400,
     onError: (error) => errors.push(error),
     ...options,
     onMessage(text) {

@@ -54,11 +54,11 @@ process.on("exit", () => {
 
 /**
  * Below the ports that outgoing connections get: while the engine is away nobody must take its port, and a client that
- * tries it must not meet itself (TCP's simultaneous open).
+ * tries it must not meet itself (TCP's simultaneous open). So is the port 10,000 above, which a Redis cluster takes too.
  */
 async function quietPort(): Promise<number> {
   for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const port = 12_000 + Math.floor(Math.random() * 10_000);
     const server = createServer();
     const isFree = await new Promise<boolean>((resolve) => {
       server.on("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));

@@ -16,6 +16,8 @@ import { random } from "../model/random.ts";
 const CROWD = 5_000;
 const MESSAGES = 20_000;
 const LIMIT = 1_048_576;
+/** For tests of silence. The others have no use for it: on a busy machine an engine may take its time. */
+const QUICK = { beatMs: 300, beatTimeoutMs: 700 };
 /** Any text may be a user's id. Some of these would be one name, or a pattern, to a careless encoding. */
 const ODD = [
   ...[
@@ -185,14 +187,14 @@ function busSuite(name: EngineName): void {
   });
 
   test("a frozen engine is noticed within the time of a beat, whatever waits for it is rejected, and it heals", async () => {
-    const bus = await startedBus(server.url, { beatMs: 300, beatTimeoutMs: 300 });
+    const bus = await startedBus(server.url, QUICK);
     await bus.subscribe("kept");
     server.freeze();
     const from = performance.now();
     const waiting = [rejection(bus.publish(texts("kept", 1))), rejection(bus.subscribe("added"))];
     for (const { code } of await Promise.all(waiting)) assert.is(code, "unavailable");
     const ms = performance.now() - from;
-    assert.ok(ms < 2_000, `noticed after ${ms} ms`);
+    assert.ok(ms < 3_000, `noticed after ${ms} ms`);
     assert.is(bus.up, false);
     // More than one attempt meets the frozen engine.
     await eventually(() => bus.errors.length > 1);
@@ -210,7 +212,7 @@ function busSuite(name: EngineName): void {
 
   test("stopped while the engine is frozen, it leaves nothing behind", async () => {
     await eventually(() => sockets() === 0);
-    const bus = await startedBus(server.url);
+    const bus = await startedBus(server.url, QUICK);
     server.freeze();
     await eventually(() => bus.errors.length > 0);
     const fresh = recordedBus(server.url);
@@ -241,7 +243,7 @@ function busSuite(name: EngineName): void {
   });
 
   test("5,000 subscriptions at once are a few commands, and 20,000 messages arrive in order", async () => {
-    const [bus, other] = [await startedBus(server.url, { beatMs: 60_000 }), await startedBus(server.url)];
+    const [bus, other] = [await startedBus(server.url), await startedBus(server.url)];
     if (name === "redis") await ask(server.port, "CONFIG RESETSTAT\r\n", /OK/);
     await Promise.all(Array.from({ length: CROWD }, (_, n) => bus.subscribe(`user_${n}`)));
     if (name === "redis") {

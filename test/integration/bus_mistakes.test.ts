@@ -135,6 +135,8 @@ for (const name of ["redis", "nats"] as const) {
 }
 
 const login = (user: string, rights: string): string[] => ["--user", user, "on", ">pw", ...rights.split(" ")];
+const files = mkdtempSync(join(tmpdir(), "tidings-engines-"));
+const nodesFile = join(files, "nodes.conf");
 const redisUsers = [
   ...login("mute", "&test:* +@all -spublish"),
   ...login("deaf", "&test:* +@all -ssubscribe"),
@@ -166,9 +168,18 @@ on("redis", "a database number there is none of is refused", { args: ["--databas
   assert.match((await refusal(`${server.url}/7`)).message, /leave the number at the end of BUS_URL out/);
 });
 
+on(
+  "redis",
+  "a node of a cluster is refused",
+  { args: ["--cluster-enabled", "yes", "--cluster-config-file", nodesFile] },
+  async (server) => {
+    assert.match((await refusal(server.url)).message, /node of a Redis cluster/);
+  },
+);
+
 const natsUser = (user: string, rights: string): string =>
   `{ user: ${user}, password: pw, permissions: { ${rights} } }`;
-const natsFile = join(mkdtempSync(join(tmpdir(), "tidings-nats-")), "nats.conf");
+const natsFile = join(files, "nats.conf");
 writeFileSync(
   natsFile,
   `authorization { users: [
@@ -177,7 +188,7 @@ writeFileSync(
     ${natsUser("good", 'publish: "test.*", subscribe: "test.*"')}
   ] }\nmax_payload: 1000\n`,
 );
-mistakes.after(() => rmSync(join(natsFile, ".."), { recursive: true, force: true }));
+mistakes.after(() => rmSync(files, { recursive: true, force: true }));
 
 on(
   "nats",
