@@ -108,6 +108,11 @@ export async function engine(name: EngineName, options: EngineOptions = {}): Pro
     await Promise.race([ready, gone.then(() => Promise.reject(new Error(`${name} did not start: ${said}`)))]);
   }
 
+  // Not child.kill(), which some runtimes take for the end of the child.
+  const signal = (name: NodeJS.Signals): void => {
+    if (child && running.has(child)) process.kill(child.pid!, name);
+  };
+
   await start();
   return {
     name,
@@ -115,12 +120,12 @@ export async function engine(name: EngineName, options: EngineOptions = {}): Pro
     url: as(options.user, options.password),
     as,
     start,
-    async stop(signal = "SIGTERM") {
-      child?.kill("SIGCONT");
-      child?.kill(signal);
+    async stop(by = "SIGTERM") {
+      signal("SIGCONT");
+      signal(by);
       await gone;
     },
-    freeze: () => void child?.kill("SIGSTOP"),
-    thaw: () => void child?.kill("SIGCONT"),
+    freeze: () => signal("SIGSTOP"),
+    thaw: () => signal("SIGCONT"),
   };
 }
