@@ -56,13 +56,21 @@ end $$;
 -- The doorbell. Postgres holds one lock for the whole cluster from a NOTIFY to the end of its commit, so notifying
 -- writers commit one after another. A writer rings (notifies itself) while fewer than three others are doing so,
 -- or while no relay is there to do it for it; otherwise it leaves its envelopes for the relay and commits freely.
--- 1953063017 is 'tidi'; key 0 belongs to the relay (see relay below).
+-- 1953063017 is 'tidi'; key 0 belongs to the relay (see relay below), the keys from 4 on to the feeds (src/feed/offices.ts).
 create or replace function tidings.may_ring() returns boolean
 language sql volatile
 return pg_try_advisory_xact_lock(1953063017, 1) or pg_try_advisory_xact_lock(1953063017, 2)
   or pg_try_advisory_xact_lock(1953063017, 3) or pg_try_advisory_xact_lock_shared(1953063017, 0);
 
--- Announces what a transaction published. Over 90 % of the NOTIFY queue it stays silent, because a full queue
+-- Whether the WAL is read (FEED=wal, or the relay of a bus): that feed's session holds key 4 exclusively, and does so only
+-- while nobody depends on NOTIFY. Stored entries then need no announcement, they are decoded from the table. Where it is
+-- false it stays false for this transaction, which from then on holds the key shared.
+create or replace function tidings.fed_by_wal() returns boolean
+language sql volatile
+return not pg_try_advisory_xact_lock_shared(1953063017, 4);
+
+-- Announces what a transaction published. Where the WAL is read it travels there, in commit order with the entries and
+-- without any lock. Otherwise by NOTIFY: over 90 % of the NOTIFY queue it stays silent, because a full queue
 -- fails the writer's commit; streams then find the entries by their sweep. Nulls are passed over. Returns whether it
 -- rang.
 create or replace function tidings.announce(envelopes text[]) returns boolean
@@ -72,6 +80,9 @@ begin
   envelopes := array_remove(envelopes, null);
   if coalesce(cardinality(envelopes), 0) = 0 then
     return false;
+  end if;
+  if tidings.fed_by_wal() then
+    return pg_logical_emit_message(true, 'tidings', '[' || array_to_string(envelopes, ',') || ']') is not null;
   end if;
   if not tidings.may_ring() then
     insert into tidings.unannounced (envelope) select unnest(envelopes);

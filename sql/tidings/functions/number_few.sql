@@ -1,7 +1,8 @@
 -- Numbering of one to nine staged rows, row by row: nearly every transaction. Called by tidings.number alone, under
 -- its search_path; they set none of their own, which would cost more than the work.
 
--- An entry of one user; returns its envelope, null where there is nothing to store: muted, or a key the user has.
+-- An entry of one user; returns its envelope, null where nothing is to be announced: muted, a key the user has, or an
+-- entry that is heard of by the WAL.
 create or replace function tidings.number_entry(o tidings.outbox) returns text
 language plpgsql
 as $$
@@ -40,6 +41,9 @@ begin
     nullif(current_setting('tidings.actor', true), ''), moment);
   if wish.email and o.message is not null then
     insert into tidings.email (user_id, id, type, created_at, next_at) values (o.target, entry_id, o.type, moment, moment);
+  end if;
+  if tidings.fed_by_wal() then
+    return null;
   end if;
   created_at := tidings.utc(moment);
   notification := tidings.notification_json(entry_id, o.type, o.title, o.message, o.data, false, false, created_at);

@@ -47,6 +47,7 @@ declare
   drop_head boolean := false;
   actor text := nullif(current_setting('tidings.actor', true), '');
   one record;
+  fed boolean := fed_by_wal();
   settled boolean;
   envelopes text[] := '{}';
   recount text[] := '{}';
@@ -102,7 +103,7 @@ begin
       user_id, id, event, notification, wish & 1 = 0, created_at) envelope
     from (  -- each `offset 0` keeps what is in it from being done twice
       select *, notification_json(id, type, title, message, data, false, false, created_at) notification
-      from (select *, utc(moment) created_at from numbered offset 0) dated offset 0) shown
+      from (select *, utc(moment) created_at from numbered where not fed offset 0) dated offset 0) shown
     union all
     select n, kind, target, null, event, delta, null from mine where kind <> 'e'
     order by n
