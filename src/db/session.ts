@@ -5,11 +5,12 @@
 import { TidingsError } from "../errors.ts";
 import type { Sql } from "./client.ts";
 import { sleep, within } from "./deadline.ts";
+import { asError } from "./keeper.ts";
 import { openSingle } from "./single.ts";
 
 export interface SessionOptions {
   url: string;
-  channel: string;
+  channel: string | null;
   beatMs: number;
   beatTimeoutMs: number;
   /** Aborted: the session ends, politely when it is up. */
@@ -29,8 +30,6 @@ export interface SessionOptions {
 /** Milliseconds from the first packet until LISTEN must be answered. */
 const OPEN_MS = 15_000;
 const LEAVE_MS = 1_000;
-
-const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));
 
 /** Asks the server every `beatMs`; returns when it did not answer in time or `life` is over. */
 async function keepBeating(sql: Sql, options: SessionOptions, life: AbortSignal): Promise<Error> {
@@ -65,16 +64,14 @@ export async function holdSession(options: SessionOptions): Promise<void> {
   signal.addEventListener("abort", stop);
   const single = openSingle(options.url, {
     name: "listener",
-    onNotify: (channel, payload) => {
-      if (channel === options.channel) options.onPayload(payload);
-    },
+    onNotify: (_channel, payload) => options.onPayload(payload),
     onClose: () => life.abort(new TidingsError("unavailable", "Postgres closed the LISTEN connection.")),
   });
   let up = false;
   try {
     if (signal.aborted) throw signal.reason;
-    const channel = `"${options.channel.replaceAll('"', '""')}"`;
-    await within(single.sql.unsafe(`listen ${channel}`), OPEN_MS, "Postgres did not answer in 15 s.", life.signal);
+    const first = options.channel === null ? "select 1" : `listen "${options.channel.replaceAll('"', '""')}"`;
+    await within(single.sql.unsafe(first), OPEN_MS, "Postgres did not answer in 15 s.", life.signal);
     await within(options.succeed(single.sql), OPEN_MS, "Postgres did not answer in 15 s.", life.signal);
     up = true;
     options.onUp(single.sql);
