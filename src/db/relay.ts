@@ -6,9 +6,8 @@
  * It polls only while there is traffic, and once per heartbeat otherwise. Losing any of it costs streams a read.
  */
 import type { Sql } from "./client.ts";
+import { OFFICE, takeOffice } from "./office.ts";
 
-/** 'tidi'; the writers' side of these keys is in announce.sql. */
-const LOCK_CLASS = 1953063017;
 const POLL_MS = 20;
 /** How long after the last NOTIFY it goes on polling: a writer may commit that much later than the one it yielded to. */
 const LINGER_MS = 2_000;
@@ -58,28 +57,10 @@ export function createRelay(sql: Sql, failed: (error: unknown) => void): Relay {
     }, POLL_MS);
   }
 
-  /**
-   * While there is no relay, busy writers hold the lock shared all the time and a try never meets it free. One that
-   * waits stops further writers from taking it; they hold it for one commit.
-   */
-  async function stand(connection: Sql): Promise<boolean> {
-    try {
-      // one text, not connection.begin: the driver ends the process when the connection is lost in the middle of one
-      await connection.unsafe(`set local lock_timeout = '50ms'; select pg_advisory_lock(${LOCK_CLASS}, 0)`).simple();
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
   return {
     async beat(connection) {
       if (elected) return connection`select tidings.relay()`;
-      const [row] = await connection<{ won: boolean; taken: boolean }[]>`
-        select pg_try_advisory_lock(${LOCK_CLASS}, 0) as won, exists (
-          select from pg_locks where locktype = 'advisory' and classid = ${LOCK_CLASS} and objid = 0 and granted
-            and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database())) as taken`;
-      elected = row!.won || (!row!.taken && (await stand(connection)));
+      elected = await takeOffice(connection, OFFICE.relay);
     },
     noticed() {
       heardAt = performance.now();

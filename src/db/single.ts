@@ -10,6 +10,8 @@ import { connectionOptions, type Sql } from "./client.ts";
 
 export interface SingleOptions {
   name: string;
+  /** Further startup parameters, such as `replication`. */
+  parameters?: Record<string, string>;
   /** Called for each notification on any channel that was asked for. */
   onNotify(channel: string, payload: string): void;
   /** Called once when the connection is gone, whoever closed it. */
@@ -79,7 +81,9 @@ export function openSingle(url: string, options: SingleOptions): Single {
     throw failure;
   };
   const untyped: Untyped = { onnotify: options.onNotify, onclose: options.onClose, socket: connectOnce };
-  const sql = postgres(url, { ...connectionOptions(options.name), ...(untyped as object), max: 1 });
+  const common = connectionOptions(options.name);
+  const connection = { ...common.connection, ...options.parameters };
+  const sql = postgres(url, { ...common, ...(untyped as object), connection, max: 1 });
   const cut = async (): Promise<void> => {
     isCut = true;
     socket?.destroy();

@@ -1,0 +1,67 @@
+/**
+ * Offices: what one instance of all does for the rest, or what an instance tells the writers about itself. Each is an
+ * advisory lock of a session, held on the instance's own connection (db/listener.ts), and so goes with it.
+ */
+import type { Sql } from "./client.ts";
+
+/** 'tidi'; the writers' side of these keys is in sql/tidings/functions/announce.sql. */
+const LOCK_CLASS = 1953063017;
+
+export const OFFICE = {
+  /** Announces for busy writers, and keeps house (db/relay.ts). Keys 1 to 3 are the writers' own. */
+  relay: 0,
+  /** Tells writers that the WAL is read by all who want to hear (feed/wal_feed.ts). */
+  walFed: 4,
+  /** Held shared by every instance that depends on NOTIFY: then nobody may hold `walFed`. */
+  needsNotify: 5,
+  /** Publishes to the bus (feed/bus_relay.ts). */
+  busRelay: 6,
+} as const;
+
+export type Office = (typeof OFFICE)[keyof typeof OFFICE];
+
+/** Takes the office where nobody holds it. Waits at most 50 ms. */
+export async function takeOffice(connection: Sql, office: Office): Promise<boolean> {
+  const [row] = await connection<{ won: boolean; taken: boolean }[]>`
+    select pg_try_advisory_lock(${LOCK_CLASS}, ${office}) as won, exists (
+      select from pg_locks where locktype = 'advisory' and classid = ${LOCK_CLASS} and objid = ${office} and granted
+        and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database())) as taken`;
+  return row!.won || (!row!.taken && (await stand(connection, office)));
+}
+
+/**
+ * Busy writers may hold a key shared all the time, and a try then never meets it free. One that waits stops further
+ * writers from taking it; they hold it for one commit.
+ */
+async function stand(connection: Sql, office: Office): Promise<boolean> {
+  try {
+    // one text, not connection.begin: the driver ends the process when the connection is lost in the middle of one
+    await connection
+      .unsafe(`set local lock_timeout = '50ms'; select pg_advisory_lock(${LOCK_CLASS}, ${office})`)
+      .simple();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export async function leaveOffice(connection: Sql, office: Office): Promise<void> {
+  await connection`select pg_advisory_unlock(${LOCK_CLASS}, ${office})`;
+}
+
+/** Holds it together with others; for `needsNotify`, which is never taken alone. */
+export async function shareOffice(connection: Sql, office: Office): Promise<void> {
+  await connection`select pg_advisory_lock_shared(${LOCK_CLASS}, ${office})`;
+}
+
+export async function unshareOffice(connection: Sql, office: Office): Promise<void> {
+  await connection`select pg_advisory_unlock_shared(${LOCK_CLASS}, ${office})`;
+}
+
+/** Whether any instance holds it. */
+export async function isHeld(sql: Sql, office: Office): Promise<boolean> {
+  const [row] = await sql<{ held: boolean }[]>`
+    select exists (select from pg_locks where locktype = 'advisory' and classid = ${LOCK_CLASS} and objid = ${office}
+      and objsubid = 2 and granted and database = (select oid from pg_database where datname = current_database())) as held`;
+  return row!.held;
+}

@@ -1,0 +1,172 @@
+/**
+ * Reads new entries and messages out of the WAL by logical decoding, over a temporary slot: it goes with its connection,
+ * so that no abandoned slot can fill the disk. What was written while the connection was down is not seen: `onUp` is
+ * the cue to read the tables. Promises commit order, transaction by transaction; sees nothing that was rolled back.
+ *
+ * Making a slot waits for every transaction that is writing at that moment; until then this is not up.
+ */
+import { TidingsError } from "../errors.ts";
+import type { Sql } from "./client.ts";
+import { sleep, within } from "./deadline.ts";
+import { asError, createKeeper, type Keeper, type Life } from "./keeper.ts";
+import { createDecoder, type Row } from "./pgoutput.ts";
+import { openSingle, type Single } from "./single.ts";
+
+export interface WalOptions {
+  /** A direct connection of a role with the attribute REPLICATION. */
+  url: string;
+  /** An inserted row of tidings.notification. */
+  onRow(row: Row): void;
+  /** A message that was emitted with the prefix `tidings`. */
+  onMessage(text: string): void;
+  onUp(): void;
+  /** Once per outage. Not called by `stop()`. */
+  onDown(error: Error): void;
+  onError?(error: Error): void;
+  /** Milliseconds between two questions whether the server is still there. Default 5000. */
+  beatMs?: number | undefined;
+  /** Milliseconds an answer may take. Default 5000. */
+  beatTimeoutMs?: number | undefined;
+}
+
+export type Wal = Pick<Keeper, "start" | "stop">;
+
+const PUBLICATION = "tidings";
+/** As PERMANENT in listener.ts, and: wal_level is too low, no privilege, no such publication. */
+const PERMANENT = /^(28000|28P01|3D000|42501|55000|42704|SASL_SIGNATURE_MISMATCH|ERR_TLS_CERT\w*|ERR_INVALID_URL)$/;
+const CONNECT_MS = 15_000;
+const LEAVE_MS = 1_000;
+/** Microseconds from the Unix epoch to that of Postgres, 2000-01-01. */
+const POSTGRES_EPOCH_US = 946_684_800_000_000n;
+
+export function createWal(options: WalOptions): Wal {
+  const keeper: Keeper = createKeeper({
+    hold: (life) => holdWal(options, life, (callback) => keeper.call(callback)),
+    onUp: () => options.onUp(),
+    onDown: (error) => options.onDown(error),
+    onError: options.onError,
+    permanent: PERMANENT,
+    refusal: (why) =>
+      `The WAL cannot be read: ${why}. It takes wal_level = logical, a role with REPLICATION on a direct connection, and the publication "tidings" (tidings doctor).`,
+  });
+  return keeper;
+}
+
+/**
+ * Makes sure that the publication is there. Only the table's owner may make it.
+ * @throws TidingsError "configuration", with the statement for the owner
+ */
+export async function publish(sql: Sql): Promise<void> {
+  const [found] = await sql`select from pg_publication where pubname = ${PUBLICATION}`;
+  if (found) return;
+  const statement = `create publication ${PUBLICATION} for table tidings.notification with (publish = 'insert', publish_via_partition_root = true)`;
+  try {
+    await sql.unsafe(statement);
+  } catch (cause) {
+    if ((cause as { code?: string }).code === "42710") return; // another instance was faster
+    throw new TidingsError("configuration", `Run this as the role that migrates: ${statement}`, { cause });
+  }
+}
+
+async function holdWal(options: WalOptions, life: Life, call: (callback: () => void) => void): Promise<void> {
+  const over = new AbortController();
+  const stop = (): void => over.abort(life.signal.reason);
+  life.signal.addEventListener("abort", stop);
+  const single = openSingle(options.url, {
+    name: "wal",
+    // as tidings.utc() has it
+    parameters: { replication: "database", timezone: "UTC", datestyle: "ISO" },
+    onNotify() {},
+    onClose: () => over.abort(new TidingsError("unavailable", "Postgres closed the connection the WAL is read on.")),
+  });
+  let up = false;
+  try {
+    if (life.signal.aborted) throw life.signal.reason;
+    const stream = await open(single, over.signal);
+    up = true;
+    const read = createReader(options, stream, call, (error) => over.abort(error));
+    life.onUp();
+    life.onDown(await keepAsking(read, options, life, over.signal));
+  } finally {
+    life.signal.removeEventListener("abort", stop);
+    await (up && life.signal.aborted ? single.leave(LEAVE_MS) : single.cut());
+  }
+}
+
+type CopyBoth = Awaited<ReturnType<ReturnType<Sql["unsafe"]>["writable"]>>;
+
+async function open({ sql }: Single, signal: AbortSignal): Promise<CopyBoth> {
+  await within(sql.unsafe("identify_system"), CONNECT_MS, "Postgres did not answer in 15 s.", signal);
+  const slot = `tidings_${crypto.randomUUID().replaceAll("-", "")}`;
+  const never = 2 ** 31 - 1; // it waits for open transactions as long as they last
+  const making = sql.unsafe(`create_replication_slot ${slot} temporary logical pgoutput noexport_snapshot`);
+  const [made] = await within(making, never, "", signal);
+  const start = `start_replication slot ${slot} logical ${made!.consistent_point} (proto_version '1', publication_names '${PUBLICATION}', messages 'on')`;
+  return within(sql.unsafe(start).writable(), CONNECT_MS, "Postgres did not begin to send in 15 s.", signal);
+}
+
+interface Reading {
+  /** When anything last came, milliseconds. */
+  heardAt(): number;
+  /** Tells the server how far we are, and has it answer. */
+  ask(): void;
+}
+
+function createReader(
+  options: WalOptions,
+  stream: CopyBoth,
+  call: (callback: () => void) => void,
+  failed: (error: Error) => void,
+): Reading {
+  let position = 0n;
+  let heardAt = performance.now();
+  const decode = createDecoder("tidings", "notification", {
+    row: (row) => call(() => options.onRow(row)),
+    message: (prefix, text) => prefix === "tidings" && call(() => options.onMessage(text)),
+  });
+  /** Everything up to here may go: a temporary slot is never resumed. */
+  const report = (askBack: boolean): void => {
+    const status = Buffer.alloc(34);
+    status.write("r");
+    for (const offset of [1, 9, 17]) status.writeBigUInt64BE(position, offset);
+    status.writeBigInt64BE(BigInt(Date.now()) * 1_000n - POSTGRES_EPOCH_US, 25);
+    status[33] = askBack ? 1 : 0;
+    if (stream.writable) stream.write(status);
+  };
+  stream.on("error", failed);
+  stream.on("data", (chunk: Buffer) => {
+    heardAt = performance.now();
+    try {
+      // 'w': start, end, clock, payload; 'k': end, clock, whether an answer is wanted
+      if (chunk[0] === 0x77) {
+        position = chunk.readBigUInt64BE(1);
+        decode(chunk.subarray(25));
+      } else if (chunk[0] === 0x6b) {
+        position = chunk.readBigUInt64BE(1);
+        if (chunk[17] === 1) report(false);
+      }
+    } catch (error) {
+      failed(asError(error));
+    }
+  });
+  return { heardAt: () => heardAt, ask: () => report(true) };
+}
+
+/** Asks every `beatMs`; returns when nothing came in time, or the connection is over. */
+async function keepAsking(read: Reading, options: WalOptions, life: Life, signal: AbortSignal): Promise<Error> {
+  const { beatMs = 5_000, beatTimeoutMs = 5_000 } = options;
+  for (;;) {
+    await sleep(beatMs, signal);
+    if (signal.aborted) return asError(signal.reason);
+    const askedAt = performance.now();
+    read.ask();
+    while (read.heardAt() < askedAt && performance.now() - askedAt < beatTimeoutMs && !signal.aborted) {
+      await sleep(20, signal);
+    }
+    if (signal.aborted) return asError(signal.reason);
+    if (read.heardAt() < askedAt) {
+      return new TidingsError("unavailable", `Postgres sent nothing on the WAL within ${beatTimeoutMs} ms.`);
+    }
+    life.onAlive();
+  }
+}
