@@ -21,6 +21,7 @@ export interface Variable {
   readonly check: (text: string) => boolean;
 }
 
+const FEEDS = ["notify", "wal", "bus"] as const;
 const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof LEVELS)[number];
 
@@ -85,8 +86,12 @@ export const VARIABLES: Readonly<Record<VariableName, Variable>> = Object.freeze
   DOMAIN: choice("on", ["on", "off"], "The reference domain (users, friends, invites, rooms, tasks)."),
   RETENTION_DAYS: whole(30, 1, 36_500, "Days that entries are kept."),
   DRAIN_SECONDS: whole(10, 0, 3_600, "Seconds over which a shutdown spreads the end of its streams."),
-  FEED: text("notify", "notify (others are not built yet)", /^notify$/, "How instances hear of new entries."),
-  BUS_URL: hidden("an address", () => true, "Address of the message bus, for a FEED other than notify."),
+  FEED: choice("notify", FEEDS, "How instances hear of new entries: NOTIFY, logical decoding, or a message bus."),
+  BUS_URL: hidden(
+    "a redis://, rediss://, valkey://, nats:// or tls:// address",
+    (value) => /^(redis|rediss|valkey|valkeys|nats|tls):\/\/./i.test(value),
+    "Address of the message bus, for FEED=bus: Redis, Valkey or NATS.",
+  ),
   LOG_LEVEL: choice("info", LEVELS, "The least severe log lines that are written."),
 });
 
@@ -123,7 +128,9 @@ export interface Config {
   readonly domain: boolean;
   readonly retentionDays: number;
   readonly drainSeconds: number;
-  readonly feed: "notify";
+  readonly feed: (typeof FEEDS)[number];
+  /** Set where `feed` is `bus`. */
+  readonly busUrl: string | undefined;
   readonly logLevel: LogLevel;
   /** What is accepted but unwise or without effect, one sentence each, to be logged at start. Holds no secret. */
   readonly warnings: readonly string[];
@@ -174,7 +181,8 @@ function configOf(env: Env, origins: OriginPolicy): Config {
     domain: get("DOMAIN") === "on",
     retentionDays: number("RETENTION_DAYS"),
     drainSeconds: number("DRAIN_SECONDS"),
-    feed: "notify",
+    feed: get("FEED") as Config["feed"],
+    busUrl: get("BUS_URL"),
     logLevel: get("LOG_LEVEL") as LogLevel,
     warnings: Object.freeze(warningsIn(env)),
   });
@@ -199,6 +207,9 @@ function mistakesIn(env: Env): string[] {
   }
   if (has("LISTEN_URL") && !has("DATABASE_URL")) {
     mistakes.push("LISTEN_URL is set without DATABASE_URL: set both, or neither for the embedded database.");
+  }
+  if (setting(env, "FEED") === "bus" && !has("BUS_URL")) {
+    mistakes.push("FEED is bus, but BUS_URL is not set: give the address of Redis, Valkey or NATS.");
   }
   return mistakes;
 }
@@ -227,7 +238,8 @@ function warningsIn(env: Env): string[] {
     setting(env, "SMTP_URL") !== undefined && setting(env, "MAIL_FROM") === undefined,
     "SMTP_URL is set without MAIL_FROM: most mail servers refuse tidings@localhost.",
   );
-  warn(setting(env, "BUS_URL") !== undefined, "BUS_URL has no effect with FEED=notify.");
+  const feed = setting(env, "FEED") ?? "notify";
+  warn(setting(env, "BUS_URL") !== undefined && feed !== "bus", `BUS_URL has no effect with FEED=${feed}.`);
   return warnings;
 }
 

@@ -43,8 +43,15 @@ const ASK_MS = 3_000;
 /** Inboxes recounted per scrape. */
 const DRIFT_SAMPLE = 5;
 
+export interface MetricsState {
+  /** When the feed came up, epoch milliseconds; null while it is down. */
+  listenSince(): number | null;
+  /** Whether each part of the feed is up. */
+  feedParts(): Readonly<Record<string, boolean>>;
+}
+
 /** @param state asked at each scrape */
-export function createMetrics(sql: Sql, state: { listenSince(): number | null }): Metrics {
+export function createMetrics(sql: Sql, state: MetricsState): Metrics {
   const registers = [new Registry()];
   const [registry] = registers as [Registry];
   collectDefaultMetrics({ register: registry, prefix: "tidings_" });
@@ -65,6 +72,11 @@ export function createMetrics(sql: Sql, state: { listenSince(): number | null })
   const slow = counter("slow_readers_total", "Streams closed because their client stopped reading");
   const listenUp = gauge("listen_up", "1 while LISTEN is established");
   const listenAge = gauge("listen_age_seconds", "Age of the LISTEN connection");
+  const feedUp = gauge(
+    "feed_up",
+    "1 while this part of the feed is up: listen, wal, bus; relay: this instance feeds the bus",
+    ["part"],
+  );
   const queueUsage = gauge("notify_queue_usage", "Share of Postgres' NOTIFY queue in use, 0 to 1");
   const emailQueue = gauge("email_queue", "Notifications waiting to be e-mailed, by state", ["state"]);
   const emails = counter("emails_total", "E-mails by result", ["result"]);
@@ -80,6 +92,7 @@ export function createMetrics(sql: Sql, state: { listenSince(): number | null })
   async function ask(): Promise<void> {
     const since = state.listenSince();
     listenAge.set(since === null ? 0 : (Date.now() - since) / 1_000);
+    for (const [part, isUp] of Object.entries(state.feedParts())) feedUp.labels(part).set(isUp ? 1 : 0);
     await Promise.all([askQueues(), askPool(), askDrift()]);
   }
 

@@ -6,6 +6,7 @@ import type { Hono } from "hono";
 import { createVerifier, type Identity, type Verify } from "./auth/token.ts";
 import type { Config } from "./config.ts";
 import { Hub } from "./core/hub.ts";
+import type { Reader } from "./core/reader.ts";
 import type { StreamEvents } from "./core/stream.ts";
 import { close, connect, type Sql } from "./db/client.ts";
 import { atMost } from "./db/deadline.ts";
@@ -19,7 +20,7 @@ import { seedDemo } from "./db/seed.ts";
 import { createTickets } from "./db/tickets.ts";
 import { drain } from "./drain.ts";
 import { TidingsError } from "./errors.ts";
-import { createFeed } from "./feed.ts";
+import { createFeed } from "./feed/feed.ts";
 import { createAdmission } from "./http/admission.ts";
 import type { Timing } from "./http/opening.ts";
 import type { ReadAsset } from "./http/pages.ts";
@@ -100,15 +101,24 @@ export function createService(options: ServiceOptions): Service {
   const verify =
     options.verify ??
     createVerifier({ ...config, secret: config.jwtSecret, issuer: config.jwtIssuer, audience: config.jwtAudience });
-  const metrics = createMetrics(sql, { listenSince: () => feed.since });
+  const metrics = createMetrics(sql, { listenSince: () => feed.since, feedParts: () => feed.parts });
   const sampler = createSampler(metrics);
-  const reader = createEntries({ sql, observe: metrics.query });
+  const entries = createEntries({ sql, observe: metrics.query });
+  /** The first read of a stream comes after its user's announcements are heard: then nothing can fall between them. */
+  const reader: Reader = {
+    ...entries,
+    async read(userId, cursor, opening) {
+      if (opening) await feed.followed();
+      return entries.read(userId, cursor, opening);
+    },
+  };
   const producer = createProducer(sql, (text, fields) => log.error(fields, text));
   const scheduler = config.domain ? createScheduler({ sql, reminderSeconds: config.reminderSeconds, log }) : undefined;
   const hub = new Hub({
     reader,
     failed: failed("reading for the hub failed; the next sweep heals it"),
     scheduled: (at) => scheduler?.nudge(at),
+    follow: (group, isWanted) => feed.follow(group, isWanted),
   });
   const delivered = createDelivered(sql, failed("the delivered watermark was not written; tried again"));
   const housekeeper = createHousekeeper({
@@ -152,6 +162,8 @@ export function createService(options: ServiceOptions): Service {
     assets: options.assets,
   });
   const feed = createFeed({
+    kind: config.feed,
+    busUrl: config.busUrl,
     sql,
     log,
     instance,
@@ -161,6 +173,10 @@ export function createService(options: ServiceOptions): Service {
     beatTimeoutMs: timing.beatTimeoutMs,
     heard(text) {
       hub.receive(text);
+      mailer?.nudge();
+    },
+    stored(row) {
+      hub.stored(row);
       mailer?.nudge();
     },
     async sweep() {

@@ -5,6 +5,7 @@ import { describe } from "../errors.ts";
 import { type Command, type ExitCode, UsageError } from "./command.ts";
 import { type Database, withDatabase } from "./database.ts";
 import { counters, emails, leftovers, watches } from "./doctor_data.ts";
+import { feed } from "./doctor_feed.ts";
 import { listening, queue } from "./doctor_listen.ts";
 import { clock, indexes, migrations, rights, server, triggers } from "./doctor_server.ts";
 
@@ -37,6 +38,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   clock,
   listen: listening,
   queue,
+  feed,
   indexes,
   triggers,
   counters,
@@ -51,7 +53,7 @@ export const command: Command = {
   usage: "[--fix] [--json]",
   about:
     "Checks the installation and says how to mend what is wrong: server, migrations, rights, clocks, LISTEN (through a pooler\n" +
-    "too), NOTIFY queue, indexes, triggers, counters, leftovers, watches, e-mail. Exit code 1 where a check fails.",
+    "too), NOTIFY queue, feed, indexes, triggers, counters, leftovers, watches, e-mail. Exit code 1 where a check fails.",
   options: {
     fix: { help: "recount wrong counters, under their lock, and number what was left behind" },
     json: { help: "one JSON object a line" },

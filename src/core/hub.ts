@@ -3,6 +3,7 @@
  * An entry is built once per envelope and only where somebody listens. Losing any envelope costs a read, never an entry.
  */
 import { type Envelope, parseEnvelopes } from "../protocol/envelope.ts";
+import { type Columns, storedOf } from "../protocol/stored.ts";
 import { Entry } from "./entry.ts";
 import type { Reader } from "./reader.ts";
 import type { RoomStream } from "./room_stream.ts";
@@ -15,6 +16,8 @@ export interface HubOptions {
   failed(error: unknown): void;
   /** Something was written that falls due then. */
   scheduled?(at: string | undefined): void;
+  /** The first stream on a group opened here, or the last one closed. */
+  follow?(group: string, isWanted: boolean): void;
 }
 
 const SWEEP_CHUNK = 1_000;
@@ -38,16 +41,26 @@ export class Hub {
 
   /** Register before the first read: then nothing can fall between them. Returns how to leave. */
   join(stream: Stream): () => void {
-    return this.#add(this.#users, stream.userId, stream);
+    return this.#add(this.#users, stream.userId, stream, `user_${stream.userId}`);
   }
 
   /** Registers a chat stream under each of its group names (`room_7` and `direct_7`), and for revocation. */
   joinRoom(names: readonly string[], stream: RoomStream): () => void {
     const groups = [...names, `user_${stream.userId}`];
-    const leaves = groups.map((group, at) => this.#add(this.#rooms, group, stream, at === 0));
+    const leaves = groups.map((group, at) => this.#add(this.#rooms, group, stream, group, at === 0));
     return () => {
       for (const leave of leaves) leave();
     };
+  }
+
+  /** The row of an entry that was just stored, from the WAL. Built only where somebody listens. */
+  stored(row: Columns): void {
+    const streams = this.#users.get(row.user_id!);
+    if (!streams) return;
+    const { id, event, notification, streamed, createdAt } = storedOf(row);
+    const type = event === null ? "" : String((JSON.parse(event) as { type?: unknown }).type);
+    const entry = new Entry(id, event, type, notification, false, streamed, Date.parse(createdAt));
+    for (const stream of streams) stream.offer(entry);
   }
 
   /** The text of one NOTIFY. */
@@ -74,15 +87,23 @@ export class Hub {
     yield* new Set([...this.#rooms.values()].flatMap((set) => [...set]));
   }
 
-  #add<T>(map: Map<string, Set<T>>, key: string, member: T, counts = true): () => void {
+  #add<T>(map: Map<string, Set<T>>, key: string, member: T, group: string, counts = true): () => void {
     const set = map.get(key) ?? new Set<T>();
+    if (set.size === 0 && !this.#isFollowed(group)) this.#options.follow?.(group, true);
     map.set(key, set.add(member));
     if (counts) this.#size++;
     return () => {
       if (!set.delete(member)) return;
       if (counts) this.#size--;
-      if (set.size === 0 && map.get(key) === set) map.delete(key);
+      if (set.size > 0 || map.get(key) !== set) return;
+      map.delete(key);
+      if (!this.#isFollowed(group)) this.#options.follow?.(group, false);
     };
+  }
+
+  /** A user's group has streams of two kinds. */
+  #isFollowed(group: string): boolean {
+    return this.#rooms.has(group) || (group.startsWith("user_") && this.#users.has(group.slice(5)));
   }
 
   /** A user's streams of both kinds. */

@@ -83,9 +83,7 @@ export function createKeeper(options: KeeperOptions): Keeper {
         if (stopping.signal.aborted) break;
         report(error);
         if (!everUp && options.permanent.test(String((error as { code?: unknown }).code))) {
-          return ready.reject(
-            new TidingsError("configuration", options.refusal(describe(error)), { cause: error }),
-          );
+          return ready.reject(new TidingsError("configuration", options.refusal(describe(error)), { cause: error }));
         }
         down(asError(error));
       }

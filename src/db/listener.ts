@@ -4,7 +4,7 @@
  * no timer is left after `stop()`. What was notified while it was down is gone: `onUp` is the cue to read the tables.
  */
 import type { Sql } from "./client.ts";
-import { createKeeper, type Keeper } from "./keeper.ts";
+import { asError, createKeeper, type Keeper } from "./keeper.ts";
 import { holdSession } from "./session.ts";
 
 export interface ListenerOptions {
@@ -70,14 +70,14 @@ function createSuccession(report: (thrown: unknown) => void): (sql: Sql) => Prom
 export function createListener(options: ListenerOptions): Listener {
   const { beatMs = 5_000, beatTimeoutMs = 5_000, url, channel } = options;
   let live: Sql | null = null;
-  let succeed: ((sql: Sql) => Promise<void>) | undefined;
+  const succeed = createSuccession((thrown) => options.onError?.(asError(thrown)));
   const keeper: Keeper = createKeeper({
     hold: (life) =>
       holdSession({
         ...life,
         ...{ url, channel, beatMs, beatTimeoutMs },
         onPayload: (payload) => keeper.call(() => options.onPayload(payload)),
-        succeed: (succeed ??= createSuccession(life.onError)),
+        succeed,
         onUp(sql) {
           live = sql;
           life.onUp();

@@ -32,6 +32,8 @@ export interface WalOptions {
 export type Wal = Pick<Keeper, "start" | "stop">;
 
 const PUBLICATION = "tidings";
+/** Said by the owner of the table, once. */
+export const PUBLISH: string = `create publication ${PUBLICATION} for table tidings.notification with (publish = 'insert', publish_via_partition_root = true)`;
 /** As PERMANENT in listener.ts, and: wal_level is too low, no privilege, no such publication. */
 const PERMANENT = /^(28000|28P01|3D000|42501|55000|42704|SASL_SIGNATURE_MISMATCH|ERR_TLS_CERT\w*|ERR_INVALID_URL)$/;
 const CONNECT_MS = 15_000;
@@ -59,12 +61,11 @@ export function createWal(options: WalOptions): Wal {
 export async function publish(sql: Sql): Promise<void> {
   const [found] = await sql`select from pg_publication where pubname = ${PUBLICATION}`;
   if (found) return;
-  const statement = `create publication ${PUBLICATION} for table tidings.notification with (publish = 'insert', publish_via_partition_root = true)`;
   try {
-    await sql.unsafe(statement);
+    await sql.unsafe(PUBLISH);
   } catch (cause) {
     if ((cause as { code?: string }).code === "42710") return; // another instance was faster
-    throw new TidingsError("configuration", `Run this as the role that migrates: ${statement}`, { cause });
+    throw new TidingsError("configuration", `Run this as the role that migrates: ${PUBLISH}`, { cause });
   }
 }
 
@@ -96,12 +97,12 @@ async function holdWal(options: WalOptions, life: Life, call: (callback: () => v
 type CopyBoth = Awaited<ReturnType<ReturnType<Sql["unsafe"]>["writable"]>>;
 
 async function open({ sql }: Single, signal: AbortSignal): Promise<CopyBoth> {
-  await within(sql.unsafe("identify_system"), CONNECT_MS, "Postgres did not answer in 15 s.", signal);
+  await within(sql.unsafe("IDENTIFY_SYSTEM"), CONNECT_MS, "Postgres did not answer in 15 s.", signal);
   const slot = `tidings_${crypto.randomUUID().replaceAll("-", "")}`;
   const never = 2 ** 31 - 1; // it waits for open transactions as long as they last
-  const making = sql.unsafe(`create_replication_slot ${slot} temporary logical pgoutput noexport_snapshot`);
+  const making = sql.unsafe(`CREATE_REPLICATION_SLOT ${slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT`);
   const [made] = await within(making, never, "", signal);
-  const start = `start_replication slot ${slot} logical ${made!.consistent_point} (proto_version '1', publication_names '${PUBLICATION}', messages 'on')`;
+  const start = `START_REPLICATION SLOT ${slot} LOGICAL ${made!.consistent_point} (proto_version '1', publication_names '${PUBLICATION}', messages 'on')`;
   return within(sql.unsafe(start).writable(), CONNECT_MS, "Postgres did not begin to send in 15 s.", signal);
 }
 

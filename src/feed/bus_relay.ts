@@ -1,0 +1,120 @@
+/**
+ * The relay of a bus: the one instance of all that reads what was committed and publishes it, to a subject per user or
+ * room. It reads the WAL where it may, else NOTIFY. When it dies its office is free at once, another takes it at its next
+ * heartbeat, and has all instances look into their tables for what nobody published in between.
+ */
+import type { Bus, BusMessage } from "../bus/bus.ts";
+import type { Sql } from "../db/client.ts";
+import { OFFICE, takeOffice } from "../db/office.ts";
+import { describe } from "../errors.ts";
+import type { ServiceLog } from "../log.ts";
+import { parseEnvelopes } from "../protocol/envelope.ts";
+import { briefEnvelopeOf, type Columns, envelopeOf, storedOf } from "../protocol/stored.ts";
+import type { Claims } from "./claims.ts";
+import { createPublisher } from "./publisher.ts";
+import { createWalSource, type WalSource, type WalSourceOptions } from "./wal_source.ts";
+
+export interface BusRelayOptions {
+  readonly bus: Pick<Bus, "publish" | "up">;
+  readonly claims: Pick<Claims, "hearsBy">;
+  readonly wal: Omit<WalSourceOptions, "stored" | "heard" | "changed">;
+  readonly log: ServiceLog;
+}
+
+export interface BusRelay {
+  /** On the LISTEN connection, about once a second: takes the office where it is free. */
+  beat(connection: Sql): Promise<void>;
+  /** The text of a NOTIFY. */
+  heard(text: string): void;
+  /** The bus is there again. */
+  restored(): void;
+  /** The LISTEN connection is gone, and the office with it. */
+  lost(): void;
+  readonly elected: boolean;
+  /** As the relay, from the WAL. */
+  readonly readsWal: boolean;
+  stop(): Promise<void>;
+}
+
+/** Longer entries are read by those who have streams for them. Well below what engines take. */
+const MOST_BYTES = 64 * 1024;
+
+export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOptions): BusRelay {
+  const publisher = createPublisher(bus, (error) => log.warn({ err: error }, "publishing to the bus failed"));
+  let elected = false;
+  let taking: Promise<void> | undefined;
+  let wal: WalSource | undefined;
+  let ending: Promise<unknown> = Promise.resolve();
+
+  const heard = (text: string): void => {
+    publisher.put(parseEnvelopes(text).map((envelope) => ({ group: envelope.group, text: JSON.stringify(envelope) })));
+  };
+  const stored = (row: Columns): void => publisher.put([messageOf(row)]);
+
+  function readWal(): void {
+    const source: WalSource = createWalSource({
+      ...walOptions,
+      stored,
+      heard,
+      changed(up) {
+        if (source !== wal) return;
+        claims.hearsBy(up ? "wal" : "notify");
+        publisher.lost();
+      },
+    });
+    wal = source;
+    source.start().catch((error: unknown) => {
+      if (source === wal) log.info({}, `the bus is fed by NOTIFY, not from the WAL: ${describe(error)}`);
+    });
+  }
+
+  async function take(connection: Sql): Promise<void> {
+    if (elected || !(await takeOffice(connection, OFFICE.busRelay))) return;
+    elected = true;
+    await connection.unsafe("listen tidings");
+    claims.hearsBy("notify");
+    publisher.lost();
+    readWal();
+    log.info({}, "this instance publishes to the bus");
+  }
+
+  function leave(): void {
+    elected = false;
+    const source = wal;
+    wal = undefined;
+    claims.hearsBy("bus");
+    ending = Promise.all([ending, source?.stop()]);
+  }
+
+  return {
+    beat(connection) {
+      taking ??= take(connection).finally(() => {
+        taking = undefined;
+      });
+      return taking;
+    },
+    heard,
+    restored: () => publisher.lost(),
+    lost() {
+      if (elected) leave();
+    },
+    get elected() {
+      return elected;
+    },
+    get readsWal() {
+      return wal?.up === true;
+    },
+    async stop() {
+      leave();
+      await ending;
+      await publisher.settled();
+    },
+  };
+}
+
+function messageOf(row: Columns): BusMessage {
+  const entry = storedOf(row);
+  const text = envelopeOf(entry);
+  const isLong = text.length > MOST_BYTES;
+  return { group: `user_${entry.userId}`, text: isLong ? briefEnvelopeOf(entry) : text };
+}

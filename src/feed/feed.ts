@@ -1,0 +1,162 @@
+/**
+ * What keeps streams informed (FEED): NOTIFY, the WAL, or a bus that one instance feeds; and, on the LISTEN connection
+ * that each of them has, the relay for busy writers, the lock by which others see that this instance lives, and the
+ * sweep. A feed only ever wakes: losing any of it costs a read, never an entry.
+ */
+import type { Sql } from "../db/client.ts";
+import { createListener } from "../db/listener.ts";
+import { createRelay, type Relay } from "../db/relay.ts";
+import type { ServiceLog } from "../log.ts";
+import type { Columns } from "../protocol/stored.ts";
+import { PRESENCE_LOCK } from "../worker/presence.ts";
+import { createClaims } from "./claims.ts";
+import { createSweeper } from "./sweeper.ts";
+import { busWay, notifyWay, type Way, walWay } from "./ways.ts";
+
+export interface FeedOptions {
+  readonly kind: "notify" | "wal" | "bus";
+  /** For `bus`. */
+  readonly busUrl: string | undefined;
+  readonly sql: Sql;
+  /** A direct connection string for LISTEN and the WAL. */
+  readonly listenUrl: string;
+  readonly log: ServiceLog;
+  /** The number of this instance among the others. */
+  readonly instance: number;
+  /** Milliseconds between sweeps, from and to. */
+  readonly sweepMs: readonly [number, number];
+  /** The heartbeat of the LISTEN connection, as ListenerOptions has it. */
+  readonly beatMs?: number | undefined;
+  readonly beatTimeoutMs?: number | undefined;
+  /** Envelopes: the text of a NOTIFY, or of a message from the WAL or the bus. */
+  heard(text: string): void;
+  /** The row of an entry, from the WAL. */
+  stored(row: Columns): void;
+  /** Looks for entries, revocations and memberships whose announcement was lost. A rejection has it tried again soon. */
+  sweep(): Promise<void>;
+  /** All that this feed hears by came up, or some of it went down. */
+  changed(up: boolean): void;
+}
+
+export interface Feed {
+  /** Resolves once entries are heard of and this instance is known to live. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  readonly up: boolean;
+  /** When it came up, epoch milliseconds; null while it is down. */
+  readonly since: number | null;
+  /** What it hears by, and whether that is up. */
+  readonly parts: Readonly<Record<string, boolean>>;
+  /** Whether the chores of the cluster are this instance's. */
+  readonly elected: boolean;
+  /** The first stream on a group opened here, or the last one closed. */
+  follow(group: string, isWanted: boolean): void;
+  /** Resolves when all that is followed by now is heard; undefined where everything always is. */
+  followed(): Promise<void> | undefined;
+}
+
+/** A relay of a bus that died is to be replaced within two seconds. */
+const BUS_BEAT_MS = 1_000;
+/** While the bus is away the sweep is all that finds new entries. */
+const OUTAGE_SWEEP_MS = [1_000, 2_000] as const;
+
+export function createFeed(options: FeedOptions): Feed {
+  const { kind, sql, log, instance } = options;
+  const warned = (text: string) => (error: unknown) => log.warn({ err: error }, text);
+  const relay: Relay = createRelay(sql, warned("relaying failed; tried again"));
+  const sweeper = createSweeper(
+    options.sweep,
+    () => (way.up ? options.sweepMs : OUTAGE_SWEEP_MS),
+    warned("looking for lost announcements failed; tried again soon"),
+  );
+  const claims = createClaims({
+    catchUp: sweeper.now,
+    failed: warned("what this instance hears by was not told; tried again"),
+  });
+  let since: number | null = null;
+  let isStopped = false;
+  let holding: Promise<void> | undefined;
+  const way: Way = { notify: notifyWay, wal: walWay, bus: busWay }[kind]({
+    ...options,
+    claims,
+    swept: sweeper.now,
+    changed: () => weigh(),
+  });
+  const listener = createListener({
+    url: options.listenUrl,
+    channel: kind === "bus" ? null : "tidings",
+    beatMs: options.beatMs ?? (kind === "bus" ? BUS_BEAT_MS : undefined),
+    beatTimeoutMs: options.beatTimeoutMs,
+    onPayload(text) {
+      relay.noticed();
+      way.notified(text);
+    },
+    onUp() {
+      holding = hold(listener.sql!);
+      weigh();
+      sweeper.now();
+    },
+    onDown(error) {
+      relay.lost();
+      claims.lost();
+      way.lost();
+      weigh();
+      log.warn({ err: error }, "LISTEN is down; streams stay open and catch up when it is back");
+    },
+    async beat(connection) {
+      await way.beat(connection);
+      // who relays must hear that there is something to relay
+      if (way.listens) await relay.beat(connection);
+      await claims.beat();
+    },
+  });
+
+  /** Lost with the LISTEN connection, which is what tells the others that this instance lives no more. */
+  async function hold(connection: Sql): Promise<void> {
+    try {
+      await connection`select pg_try_advisory_lock(${PRESENCE_LOCK}, ${instance})`;
+      await claims.connected(connection);
+    } catch (error) {
+      warned("this instance could not be marked as living; tried again with the next connection")(error);
+    }
+  }
+
+  function weigh(): void {
+    const up = listener.up && way.up && !isStopped;
+    if (up === (since !== null)) return;
+    since = up ? Date.now() : null;
+    options.changed(up);
+  }
+
+  return {
+    async start() {
+      await listener.start();
+      await holding;
+      await way.start();
+      if (listener.sql) await way.beat(listener.sql);
+      await claims.beat();
+      weigh();
+    },
+    async stop() {
+      isStopped = true;
+      sweeper.stop();
+      claims.stop();
+      await way.stop();
+      await Promise.all([relay.stop(), listener.stop()]);
+    },
+    get up() {
+      return listener.up && way.up;
+    },
+    get since() {
+      return since;
+    },
+    get parts() {
+      return { listen: listener.up, ...way.parts };
+    },
+    get elected() {
+      return relay.elected;
+    },
+    follow: (group, isWanted) => way.follow(group, isWanted),
+    followed: () => way.followed(),
+  };
+}

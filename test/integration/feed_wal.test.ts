@@ -1,0 +1,209 @@
+/** FEED=wal: entries out of the WAL without a NOTIFY, and NOTIFY again wherever the WAL is not to be had. */
+// @timeout 60
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { close, connect } from "../../src/db/client.ts";
+import type { TidingsError } from "../../src/errors.ts";
+import { closeClients, type SocketClient, socket, sse } from "../helpers/clients.ts";
+import { database, type TestDatabase } from "../helpers/database.ts";
+import { eventually } from "../helpers/eventually.ts";
+import { type Instance, type InstanceOptions, instance } from "../helpers/instance.ts";
+import { proxyFor } from "../helpers/proxy.ts";
+import { store } from "../helpers/streams.ts";
+import { hear } from "../sql/scene.ts";
+
+const test = suite("feed wal");
+const WS = "/ws/notifications/";
+const SSE = "/sse/notifications/";
+const TIMING = { sweepMs: [60_000, 60_000], beatMs: 100, beatTimeoutMs: 300 } as const;
+const running: Instance[] = [];
+let db: TestDatabase;
+
+async function start(feed: "notify" | "wal", options: InstanceOptions = {}, url = db.url): Promise<Instance> {
+  const one = await instance(url, { timing: TIMING, ...options, env: { FEED: feed, ...options.env } });
+  running.push(one);
+  return one;
+}
+const untilFed = (wanted: boolean): Promise<unknown> =>
+  eventually(async () => {
+    const [row] = await db.sql<{ fed: boolean }[]>`select tidings.fed_by_wal() as fed`;
+    assert.is(row!.fed, wanted);
+  });
+const walSenders = (): Promise<{ pid: number; slot: string }[]> => db.sql<{ pid: number; slot: string }[]>`
+  select active_pid as pid, slot_name as slot from pg_replication_slots where database = current_database()`;
+
+async function listenTo(app: Instance, user: number): Promise<SocketClient> {
+  const client = await socket(app.ws + WS, { headers: await app.auth(user) });
+  await client.find("ready");
+  return client;
+}
+const message = (text: string) => (frame: { data?: Record<string, unknown> }) => frame.data?.message === text;
+
+test.before.each(async () => {
+  db = await database();
+});
+test.after.each(async () => {
+  closeClients();
+  await Promise.all(running.splice(0).map((one) => one.stop()));
+  await db.drop();
+});
+
+test("entries and transient events come from the WAL on both transports, and nothing is notified", async () => {
+  const app = await start("wal");
+  await untilFed(true);
+  const heard = await hear(db.url);
+  const streams = [await listenTo(app, 7), await sse(app.url + SSE, await app.auth(7))];
+  await streams[1]!.find("ready");
+  await store(db.sql, 7, { message: "one" });
+  await db.sql`select tidings.notify_user(7, '{"type":"hello","n":1}')`;
+  await db.sql`select tidings.send_notification(7, 'T', 'with event', 'both', '{"a":1}', '{"type":"thing","x":"ü"}')`;
+  await db.sql`select tidings.send_notification(7, 'T', ${"x".repeat(100_000)}, 'long')`;
+  await db.sql`select tidings.broadcast(array(select n::bigint from generate_series(1, 1500) n), 'All', 'to all', 'all')`;
+  for (const one of streams) {
+    await one.find((frame) => frame.id === 4 && frame.type === "notification");
+    const entries = ["notification 1", "hello", "thing 2", "notification 2", "notification 3", "notification 4"];
+    assert.equal(one.outline(), ["ready", ...entries]);
+    assert.is(one.frames.at(-2)!.data!.message, "x".repeat(100_000));
+  }
+  assert.equal(heard.envelopes, []);
+  await heard.stop();
+  // all by the fast path: nothing was read after the streams had opened
+  const metrics = await (
+    await fetch(`${app.url}/metrics`, { headers: await app.auth(0, { scope: "metrics" }) })
+  ).text();
+  assert.match(metrics, /tidings_sends_total\{transport="sse",result="fast"\} 4\n/);
+  assert.not.match(metrics, /result="read"/);
+});
+
+test("what is rolled back is not heard, and what commits later comes later", async () => {
+  const app = await start("wal");
+  await untilFed(true);
+  const client = await listenTo(app, 7);
+  const late = db.connect({ max: 1 });
+  await late`begin`;
+  await store(late, 7, { message: "late" });
+  await db.sql
+    .begin(async (sql) => {
+      await sql`select tidings.send_notification(7, 'T', 'never', 'note')`;
+      throw new Error("rolled back");
+    })
+    .catch(() => {});
+  await store(db.sql, 7, { message: "first" });
+  await client.find(message("first"));
+  await late`commit`;
+  await client.find(message("late"));
+  assert.equal(client.outline(), ["ready", "notification 1", "notification 2"]);
+});
+
+test("while an instance needs NOTIFY writers go on announcing; when it is gone they stop", async () => {
+  const old = await start("notify");
+  const fresh = await start("wal");
+  const clients = [await listenTo(old, 7), await listenTo(fresh, 7)];
+  await untilFed(false);
+  await store(db.sql, 7, { message: "both" });
+  for (const one of clients) await one.find(message("both"));
+  running.splice(running.indexOf(old), 1);
+  await old.stop();
+  await untilFed(true);
+  await store(db.sql, 7, { message: "by WAL" });
+  await clients[1]!.find(message("by WAL"));
+  // and back: the newcomer hears at once, though writers were silent when it came
+  const back = await start("notify");
+  const client = await listenTo(back, 7);
+  await store(db.sql, 7, { message: "again" });
+  await client.find(message("again"), 2_000);
+  await untilFed(false);
+  assert.equal(
+    clients[1]!.all("notification").map(({ id }) => id),
+    [1, 2, 3],
+  );
+});
+
+test("a killed WAL sender: the stream goes on by NOTIFY, then by the WAL again, and nothing is lost", async () => {
+  const app = await start("wal");
+  await untilFed(true);
+  const client = await listenTo(app, 7);
+  for (let round = 0; round < 5; round++) {
+    const before = (await walSenders())[0];
+    const storing = Array.from({ length: 10 }, (_, n) => store(db.sql, 7, { message: `${round}.${n}` }));
+    await db.sql`select pg_terminate_backend(${before!.pid})`;
+    await Promise.all(storing);
+    await eventually(async () => assert.not.equal((await walSenders())[0]?.slot ?? before!.slot, before!.slot));
+    await untilFed(true);
+  }
+  const ids = (): unknown[] => client.all("notification").map(({ id }) => id);
+  await eventually(() => assert.is(ids().length, 50));
+  assert.equal(
+    ids(),
+    Array.from({ length: 50 }, (_, at) => at + 1),
+  );
+});
+
+test("a half-open connection to the WAL is noticed, and healed", async () => {
+  const proxy = await proxyFor(db.url);
+  const app = await start("wal", { listenUrl: proxy.through(db.url) });
+  await untilFed(true);
+  const client = await listenTo(app, 7);
+  proxy.stall();
+  await store(db.sql, 7, { message: "unheard" });
+  await eventually(() => assert.ok(app.log.some((line) => line.includes("the WAL is not read"))));
+  proxy.resume();
+  proxy.cut();
+  await client.find(message("unheard"));
+  await untilFed(true);
+  await app.stop();
+  await proxy.close();
+});
+
+test("an open transaction does not hold up the start: NOTIFY is used until the WAL can be read", async () => {
+  const open = db.connect({ max: 1 });
+  await open`begin`;
+  await store(open, 8, { message: "open" });
+  const app = await start("wal");
+  assert.ok(app.log.some((line) => line.includes("the WAL is not read yet")));
+  const client = await listenTo(app, 7);
+  await store(db.sql, 7, { message: "by NOTIFY" });
+  await client.find(message("by NOTIFY"));
+  await open`commit`;
+  await untilFed(true);
+  await store(db.sql, 7, { message: "by WAL" });
+  await client.find(message("by WAL"));
+});
+
+test("no slot is left behind, neither by a stop nor by two instances", async () => {
+  const apps = [await start("wal"), await start("wal")];
+  await untilFed(true);
+  assert.is((await walSenders()).length, 2);
+  await Promise.all(apps.map((one) => one.stop()));
+  await eventually(async () => assert.is((await walSenders()).length, 0));
+});
+
+test("a start without the right to read the WAL is refused with what to do; so is a database without the publication", async () => {
+  const role = `wal_${db.name.slice(-12)}`;
+  await db.sql.unsafe(`create role ${role} login password 'only for this test'`);
+  await db.sql`select tidings.grant_server(${role}::text::regrole)`;
+  const url = Object.assign(new URL(db.url), { username: role, password: "only for this test" }).href;
+  const refusal = (): Promise<string> =>
+    start("wal", {}, url).then(
+      () => "it started",
+      (error: TidingsError) => `${error.code}: ${error.message}`,
+    );
+  try {
+    assert.match(await refusal(), /^configuration: .*create publication tidings for table tidings\.notification/);
+    const owner = await start("wal");
+    await untilFed(true);
+    assert.match(await refusal(), /^configuration: The WAL cannot be read: .*REPLICATION/);
+    await db.sql.unsafe(`alter role ${role} replication`);
+    const app = await start("wal", {}, url);
+    await owner.stop();
+    await untilFed(true);
+    await app.stop();
+  } finally {
+    await Promise.all(running.splice(0).map((one) => one.stop()));
+    const admin = connect(db.url, { max: 1 });
+    await admin.unsafe(`drop owned by ${role}; drop role ${role}`);
+    await close(admin);
+  }
+});
+
+test.run();
