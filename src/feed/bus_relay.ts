@@ -42,6 +42,7 @@ const MOST_BYTES = 64 * 1024;
 export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOptions): BusRelay {
   const publisher = createPublisher(bus, (error) => log.warn({ err: error }, "publishing to the bus failed"));
   let elected = false;
+  let isStopped = false;
   let taking: Promise<void> | undefined;
   let wal: WalSource | undefined;
   let ending: Promise<unknown> = Promise.resolve();
@@ -69,7 +70,8 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
   }
 
   async function take(connection: Sql): Promise<void> {
-    if (elected || !(await takeOffice(connection, OFFICE.busRelay))) return;
+    if (elected || isStopped || !(await takeOffice(connection, OFFICE.busRelay))) return;
+    if (isStopped) return;
     elected = true;
     await connection.unsafe("listen tidings");
     claims.hearsBy("notify");
@@ -105,6 +107,8 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
       return wal?.up === true;
     },
     async stop() {
+      isStopped = true;
+      await taking;
       leave();
       await ending;
       await publisher.settled();

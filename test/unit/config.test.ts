@@ -43,6 +43,7 @@ test("an empty environment is the embedded database with the defaults of the con
     retentionDays: 30,
     drainSeconds: 10,
     feed: "notify",
+    busUrl: undefined,
     logLevel: "info",
     warnings: [],
   });
@@ -99,6 +100,7 @@ test("every variable is read", () => {
     retentionDays: 1,
     drainSeconds: 0,
     feed: "notify",
+    busUrl: undefined,
     logLevel: "silent",
     warnings: [],
   });
@@ -183,8 +185,13 @@ test("no secret is ever shown, neither in a refusal nor in a warning", () => {
   assert.not.match(warnings.join(), "hunter2");
 });
 
-test("another feed is told to be missing", () => {
-  assert.match(refusal({ FEED: "nats" }), 'FEED is "nats": accepted is notify (others are not built yet).');
+test("a feed must be one there is, and a bus needs its address, which is never shown", () => {
+  assert.match(refusal({ FEED: "nats" }), 'FEED is "nats": accepted is notify, wal, bus.');
+  assert.match(refusal({ FEED: "bus" }), "FEED is bus, but BUS_URL is not set");
+  assert.match(refusal({ FEED: "bus", BUS_URL: "http://u:hunter2@bus" }), "BUS_URL (value not shown)");
+  const { feed, busUrl, warnings } = readConfig({ FEED: "bus", BUS_URL: "nats://u:p@bus" });
+  assert.equal([feed, busUrl, warnings], ["bus", "nats://u:p@bus", []]);
+  assert.is(readConfig({ FEED: "wal" }).feed, "wal");
 });
 
 test("handshakes are limited by default, but not where HOST is loopback, unless asked for", () => {
