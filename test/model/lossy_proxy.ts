@@ -1,15 +1,15 @@
 /**
- * A proxy in front of Postgres that loses NOTIFYs: it understands just enough of the protocol to leave out
- * NotificationResponse, and passes all else. It can also stand still with everything open. For connections without TLS.
+ * A proxy in front of Postgres that loses announcements: it understands just enough of the protocol to leave out
+ * NotificationResponse and what a WAL sender sends of changes, and passes all else. It can also stand still with everything open. For connections without TLS.
  */
 import net from "node:net";
 
 export interface LossyProxy {
   /** `url` with this proxy as its address. */
   through(url: string): string;
-  /** How many NOTIFYs were left out. */
+  /** How many were left out. */
   readonly lost: number;
-  /** From now on every NOTIFY is lost (true), or none (false). */
+  /** From now on every announcement is lost (true), or none (false). */
   lose(on: boolean): void;
   /** Half-open for good: what is open now stays open and silent, also after the other side closes it. New ones pass. */
   freeze(): void;
@@ -18,7 +18,9 @@ export interface LossyProxy {
   close(): Promise<void>;
 }
 
-const NOTIFICATION_RESPONSE = "A".charCodeAt(0);
+/** A NOTIFY, or XLogData in CopyData; not the keep-alives of a WAL sender. */
+const isAnnouncement = (message: Buffer): boolean =>
+  message[0] === 0x41 || (message[0] === 0x64 && message[5] === 0x77);
 
 /** Splits what the server sends into its messages: a letter, four bytes of length which counts itself, the rest. */
 function messages(onMessage: (message: Buffer) => void): (chunk: Buffer) => void {
@@ -58,7 +60,7 @@ export async function lossyProxy(target: string): Promise<LossyProxy> {
     }
     client.on("data", (chunk) => void (!silent() && upstream.write(chunk)));
     const read = messages((message) => {
-      if (message[0] === NOTIFICATION_RESPONSE && isLosing) lost++;
+      if (isLosing && isAnnouncement(message)) lost++;
       else client.write(message);
     });
     upstream.on("data", (chunk: Buffer) => void (!silent() && read(chunk)));

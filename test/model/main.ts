@@ -1,13 +1,14 @@
 /**
- * `npm run test:chaos [-- --minutes N] [--seed N] [--instances N] [--steps N]`: random histories one after another,
- * for ten minutes unless told otherwise; with `--seed` that one history alone. Stops at the first that breaks a
+ * `npm run test:chaos [-- --minutes N] [--seed N] [--instances N] [--steps N] [--feed F]`: random histories one after another,
+ * for ten minutes unless told otherwise; with `--seed` that one history alone. `--feed` is notify (default), wal, redis
+ * or nats. Stops at the first that breaks a
  * promise, says how, and how to run it again. Exit code 0 where none did.
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { runHistory } from "./history.ts";
 import { type PlanOptions, plan } from "./plan.ts";
-import { world } from "./world.ts";
+import { FEEDS, world } from "./world.ts";
 
 const { values } = parseArgs({
   options: {
@@ -15,13 +16,19 @@ const { values } = parseArgs({
     seed: { type: "string" },
     instances: { type: "string", default: "3" },
     steps: { type: "string", default: "250" },
+    feed: { type: "string", default: "notify" },
   },
 });
 const options: PlanOptions = { instances: Number(values.instances), steps: Number(values.steps) };
 const deadline = Date.now() + Number(values.minutes) * 60_000;
 const first = values.seed === undefined ? Math.floor(Math.random() * 1_000_000_000) : Number(values.seed);
 
-const stage = await world(options.instances!);
+const feed = FEEDS.find((one) => one === values.feed);
+if (!feed) {
+  console.error(`There is no feed ${values.feed}: choose from ${FEEDS.join(", ")}.`);
+  process.exit(2);
+}
+const stage = await world(options.instances!, feed);
 let clean = 0;
 let failed = false;
 try {
@@ -35,6 +42,6 @@ try {
 } finally {
   await stage.stop();
 }
-const again = `npm run test:chaos -- --seed ${first + clean} --instances ${options.instances} --steps ${options.steps}`;
+const again = `npm run test:chaos -- --seed ${first + clean} --instances ${options.instances} --steps ${options.steps} --feed ${feed}`;
 console.log(failed ? `FAILED after ${clean} clean histories; again: ${again}` : `${clean} histories, all clean`);
 process.exit(failed ? 1 : 0);

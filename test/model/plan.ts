@@ -37,6 +37,9 @@ export type Step =
   | { readonly kind: "read_all"; readonly user: number }
   | { readonly kind: "kill" | "terminate_listen" | "terminate_pool"; readonly instance: number }
   | { readonly kind: "lose" | "stall"; readonly instance: number; readonly ms: number }
+  /** Nothing where there is no bus. */
+  | { readonly kind: "restart_bus"; readonly downMs: number }
+  | { readonly kind: "freeze_bus"; readonly ms: number }
   | { readonly kind: "restart_postgres"; readonly how: "fast" | "crash"; readonly downMs: number };
 
 export interface Plan {
@@ -50,7 +53,16 @@ const WEIGHTS = {
   ...{ one: 22, many: 6, few: 6, all: 4, keyed: 3, big: 2, rollback: 4, savepoint: 4, long: 3, transient: 3 },
   ...{ connect: 5, drop: 9, rewind: 4, duplicate: 3, pause: 4 },
   ...{ read: 5, unread: 2, delete: 3, read_all: 2 },
-  ...{ kill: 1, terminate_listen: 1.5, terminate_pool: 1, lose: 2, stall: 1, restart_postgres: 0.7 },
+  ...{
+    kill: 1,
+    terminate_listen: 1.5,
+    terminate_pool: 1,
+    lose: 2,
+    stall: 1,
+    restart_postgres: 0.7,
+    restart_bus: 1,
+    freeze_bus: 0.7,
+  },
 };
 
 export interface PlanOptions {
@@ -142,6 +154,8 @@ function drawer(chance: Random, seed: number, users: readonly number[], instance
     terminate_pool: () => ({ kind: "terminate_pool", instance: instance() }),
     lose: () => ({ kind: "lose", instance: instance(), ms: chance.between(100, 1_500) }),
     stall: () => ({ kind: "stall", instance: instance(), ms: chance.between(300, 2_500) }),
+    restart_bus: () => ({ kind: "restart_bus", downMs: chance.between(0, 1_500) }),
+    freeze_bus: () => ({ kind: "freeze_bus", ms: chance.between(300, 6_000) }),
     restart_postgres: () => ({
       kind: "restart_postgres",
       how: chance.pick(["fast", "crash"]),

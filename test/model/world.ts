@@ -1,16 +1,17 @@
 /**
  * What a history runs in, and what can be broken in it: a Postgres of its own, several instances as processes, each
- * with a lossy proxy before its LISTEN connection. The intervals that heal are short, so that histories are.
+ * with a lossy proxy before its LISTEN connection and the WAL, and the engine of a bus where they use one. The intervals that heal are short, so that histories are.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { close, connect, type Sql } from "../../src/db/client.ts";
 import { migrate } from "../../src/db/migrate.ts";
+import { type Engine, engine } from "../helpers/engine.ts";
 import { type Cluster, cluster } from "./cluster.ts";
 import { endServers, type Fleet, fleet } from "./fleet.ts";
 import { type LossyProxy, lossyProxy } from "./lossy_proxy.ts";
 import type { Step } from "./plan.ts";
 
-export type Harm = Extract<Step, { instance: number } | { kind: "restart_postgres" }>;
+export type Harm = Extract<Step, { instance: number } | { kind: `restart_${string}` | "freeze_bus" }>;
 
 export interface World {
   /** Of the database, past every proxy. */
@@ -26,7 +27,13 @@ export interface World {
 
 const TIMING = { sweepMs: [700, 1_000], beatMs: 400, beatTimeoutMs: 600, stuckMs: 3_000 } as const;
 
-export async function world(instances: number): Promise<World> {
+/** How the instances hear of new entries: a FEED, or the engine of a bus. */
+export const FEEDS = ["notify", "wal", "redis", "nats"] as const;
+export type Feed = (typeof FEEDS)[number];
+
+export async function world(instances: number, feed: Feed = "notify"): Promise<World> {
+  const bus = feed === "redis" || feed === "nats" ? await engine(feed) : undefined;
+  const env = { DOMAIN: "off", ...(bus ? { FEED: "bus", BUS_URL: bus.url } : { FEED: feed }) };
   const server = await cluster();
   const sql = connect(server.url, { max: 2, name: "judge" });
   await migrate(sql, { domain: false });
@@ -34,7 +41,7 @@ export async function world(instances: number): Promise<World> {
   const running = await fleet(instances, (at) => ({
     databaseUrl: server.url,
     listenUrl: proxies[at]!.through(server.url),
-    env: { DOMAIN: "off" },
+    env,
     timing: TIMING,
   }));
   const mending = new Set<Promise<void>>();
@@ -49,7 +56,7 @@ export async function world(instances: number): Promise<World> {
     url: server.url,
     sql,
     fleet: running,
-    harm: (step) => harm(step, { server, sql, fleet: running, proxies, later }),
+    harm: (step) => harm(step, { server, sql, fleet: running, proxies, bus, later }),
     async mend() {
       while (mending.size > 0) await Promise.all(mending);
       for (const proxy of proxies) {
@@ -64,11 +71,13 @@ export async function world(instances: number): Promise<World> {
       await close(sql, 1);
       await Promise.all(proxies.map((proxy) => proxy.close()));
       await server.stop();
+      await bus?.stop("SIGKILL");
     },
   };
 }
 
 interface Parts {
+  readonly bus: Engine | undefined;
   readonly server: Cluster;
   readonly sql: Sql;
   readonly fleet: Fleet;
@@ -76,11 +85,22 @@ interface Parts {
   later(ms: number, mend: () => void | Promise<void>): void;
 }
 
-async function harm(step: Harm, { server, sql, fleet, proxies, later }: Parts): Promise<void> {
+async function harm(step: Harm, { server, sql, fleet, proxies, bus, later }: Parts): Promise<void> {
   if (step.kind === "restart_postgres") {
     await server.down(step.how);
     await sleep(step.downMs);
     await server.up();
+    return;
+  }
+  if (step.kind === "restart_bus") {
+    await bus?.stop("SIGKILL");
+    await sleep(step.downMs);
+    await bus?.start();
+    return;
+  }
+  if (step.kind === "freeze_bus") {
+    bus?.freeze();
+    later(step.ms, () => bus?.thaw());
     return;
   }
   const proxy = proxies[step.instance]!;
@@ -96,7 +116,9 @@ async function harm(step: Harm, { server, sql, fleet, proxies, later }: Parts): 
     // of whichever instance: from here they look alike
     await sql`select pg_terminate_backend(pid) from pg_stat_activity
       where application_name like 'tidings%' and application_name not in ('tidings judge', 'tidings writer')
-        and (application_name = 'tidings listener') = ${listening} order by random() limit 1`.catch(() => {});
+        and (application_name in ('tidings listener', 'tidings wal')) = ${listening} order by random() limit 1`.catch(
+      () => {},
+    );
   }
 }
 
