@@ -48,7 +48,7 @@ export async function loadClient<T>(name: string, load: () => Promise<T>): Promi
 }
 
 /** What TLS says of a certificate that will not do, whatever the engine. */
-export const CERTIFICATE = /^(ERR_TLS_CERT\w*|CERT_HAS_EXPIRED|\w*SELF_SIGNED\w*|UNABLE_TO_\w+)$/;
+export const CERTIFICATE: RegExp = /^(ERR_TLS_CERT\w*|CERT_HAS_EXPIRED|\w*SELF_SIGNED\w*|UNABLE_TO_\w+)$/;
 
 /** The address of the engine. Its mistakes are told without the address, which may hold a password. */
 export function parseAddress(text: string): URL {

