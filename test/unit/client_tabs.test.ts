@@ -70,7 +70,7 @@ test("when the leader closes, another goes on at its cursor and nothing is misse
   await until("the second leads", () => second.transport() === "websocket");
   assert.is(server.opened.at(-1)!.cursor, "1");
   await until("the third follows", () => third.transport() === "tab");
-  assert.is(server.peers.length, 1);
+  await until("the first is gone", () => server.peers.length === 1);
 });
 
 test("a tab that is behind the leader gets what it misses", async ({ server, tab }) => {
