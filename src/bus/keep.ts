@@ -4,15 +4,14 @@
  * What an engine answers with an error ends the connection: half a subscription is never taken for a whole one.
  * A half-open connection is noticed within `beatMs + beatTimeoutMs`.
  */
-import { backoff } from "../backoff.ts";
+import { sleep } from "../deadline.ts";
 import { TidingsError } from "../errors.ts";
+import { createKeeper, type Keeper, type Life } from "../keeper.ts";
 import type { Bus, BusMessage, BusOptions } from "./bus.ts";
 import type { Dial, Link } from "./link.ts";
-import { asError, createSession, type Session, sleep } from "./session.ts";
+import { createSession, type Session } from "./session.ts";
 import { createSubscriptions } from "./subscriptions.ts";
 
-/** Waits between tries. Jittered from 0: of many instances that lost one engine, some are back at once. */
-const RETRY = { baseMs: 200, capMs: 5_000 };
 /** For connecting. */
 const DIAL_MS = 5_000;
 /** For making all subscriptions on a new connection. */
@@ -33,35 +32,6 @@ function unavailable(cause?: unknown): TidingsError {
   return new TidingsError("unavailable", "The message bus is down; what was missed is in the tables.", { cause });
 }
 
-function createReadiness(): { promise: Promise<void>; resolve(): void; reject(error: Error): void } {
-  let settle!: { resolve(): void; reject(error: Error): void };
-  const promise = new Promise<void>((resolve, reject) => {
-    settle = { resolve, reject };
-  });
-  // Whoever has called start() holds the promise itself; nobody else is to be bothered.
-  promise.catch(() => {});
-  return { promise, ...settle };
-}
-
-/** Runs callbacks of the owner: what they throw is reported, and never reaches a client's parser. */
-function createGuard(options: BusOptions): { call(callback: () => void): void; report(thrown: unknown): void } {
-  const report = (thrown: unknown): void => {
-    try {
-      options.onError?.(asError(thrown));
-    } catch {
-      // Nobody is left to tell.
-    }
-  };
-  const call = (callback: () => void): void => {
-    try {
-      callback();
-    } catch (error) {
-      report(error);
-    }
-  };
-  return { call, report };
-}
-
 /** Tries both rights, so that a missing one is a mistake told at the start and not a silence later. */
 async function probe(link: Link): Promise<void> {
   await link.subscribe([PROBE.group]);
@@ -74,21 +44,22 @@ async function probe(link: Link): Promise<void> {
 /** Makes a bus that is not started yet. */
 export function keepBus(options: BusOptions, dial: Dial): Bus {
   const { url, prefix, beatMs = 2_500, beatTimeoutMs = 2_500 } = options;
-  const { call, report } = createGuard(options);
-  const retry = backoff(RETRY);
-  const stopping = new AbortController();
-  const ready = createReadiness();
   let session: Session | undefined;
   let live: Link | null = null;
-  let [everUp, isTold] = [false, false];
-  let loop: Promise<void> | undefined;
   const subscriptions = createSubscriptions((error) => session?.end(error), unavailable);
+  const keeper: Keeper = createKeeper({
+    hold,
+    onUp: () => options.onUp(),
+    onDown: (error) => options.onDown(error),
+    onError: (error) => options.onError?.(error),
+    mistake: (error) => (error instanceof TidingsError && error.code === "configuration" ? error : undefined),
+  });
 
   async function open(current: Session): Promise<Link> {
     const { signal, end, within } = current;
     const onMessage = (text: string): void => {
       current.heard();
-      if (text !== PROBE.text) call(() => options.onMessage(text));
+      if (text !== PROBE.text) keeper.call(() => options.onMessage(text));
     };
     // Not left behind when the session ends: a driver rejects soon after, and whatever it has made is closed.
     const dialled = dial({ url, prefix, signal, onMessage, onLost: end });
@@ -101,47 +72,35 @@ export function keepBus(options: BusOptions, dial: Dial): Bus {
     return link;
   }
 
-  async function beat(link: Link, { signal, within }: Session): Promise<never> {
+  async function beat(link: Link, { signal, within }: Session, life: Life): Promise<never> {
     for (;;) {
       await sleep(beatMs, signal);
       await within(beatTimeoutMs, `The message bus was silent for ${beatTimeoutMs} ms.`, link.ping());
-      // Not when it is up: an engine that accepts and drops at once is to be tried ever less often.
-      retry.reset();
+      life.onAlive();
     }
   }
 
-  /** Makes a connection and holds it for as long as it lives. Resolves with what ended it. */
-  async function hold(): Promise<Error> {
+  /** Makes a connection and holds it for as long as it lives. */
+  async function hold(life: Life): Promise<void> {
     const current = createSession();
     session = current;
-    const stop = (): void => current.end(stopping.signal.reason);
-    stopping.signal.addEventListener("abort", stop);
+    const stop = (): void => current.end(life.signal.reason);
+    life.signal.addEventListener("abort", stop);
+    if (life.signal.aborted) stop();
     try {
-      const link = await open(current);
-      live = link;
-      [everUp, isTold] = [true, false];
-      call(() => options.onUp());
-      ready.resolve();
-      return await beat(link, current);
+      live = await open(current);
+      life.onUp();
+      await beat(live, current, life);
     } catch (error) {
+      const wasUp = live !== null;
       live = null;
       current.end(error);
       subscriptions.detach(unavailable(current.signal.reason));
-      return current.signal.reason;
+      if (!wasUp) throw current.signal.reason;
+      life.onError(current.signal.reason);
+      life.onDown(current.signal.reason);
     } finally {
-      stopping.signal.removeEventListener("abort", stop);
-    }
-  }
-
-  async function keep(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      const error = await hold();
-      if (stopping.signal.aborted) break;
-      report(error);
-      if (!everUp && error instanceof TidingsError && error.code === "configuration") return ready.reject(error);
-      if (!isTold) call(() => options.onDown(error));
-      isTold = true;
-      await sleep(retry.next(), stopping.signal);
+      life.signal.removeEventListener("abort", stop);
     }
   }
 
@@ -167,21 +126,13 @@ export function keepBus(options: BusOptions, dial: Dial): Bus {
   }
 
   return {
-    start() {
-      if (!stopping.signal.aborted) loop ??= keep();
-      return ready.promise;
-    },
+    start: keeper.start,
     subscribe: (group) => subscriptions.add(group),
     unsubscribe: (group) => subscriptions.remove(group),
     publish,
     get up() {
       return live !== null;
     },
-    async stop() {
-      const reason = new TidingsError("unavailable", "The message bus was stopped.");
-      stopping.abort(reason);
-      await loop;
-      ready.reject(reason);
-    },
+    stop: keeper.stop,
   };
 }

@@ -4,6 +4,7 @@
  * beyond what its callers await.
  */
 import { TidingsError } from "../errors.ts";
+import { asError } from "../keeper.ts";
 
 export interface Session {
   /** Aborted when the session has ended; its reason is an Error. */
@@ -16,25 +17,6 @@ export interface Session {
   until<T>(work: Promise<T>): Promise<T>;
   /** As `until`; ends the session with `text` after `ms` in which neither `work` was done nor anything heard. */
   within<T>(ms: number, text: string, work: Promise<T>): Promise<T>;
-}
-
-/** An Error, whatever was thrown. */
-export function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
-}
-
-/** Resolves after `ms`, or as soon as the signal is aborted. */
-export function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }
 
 /** Calls `silent` when `ms` pass in which `signs` stays the same. Returns how to stop it. */

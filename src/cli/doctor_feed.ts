@@ -1,7 +1,7 @@
 /** Checks of what FEED asks for beyond LISTEN: the right to read the WAL, a bus that answers. */
 import { openBus } from "../bus/bus.ts";
-import { atMost } from "../db/deadline.ts";
 import { PUBLISH } from "../db/wal.ts";
+import { atMost } from "../deadline.ts";
 import { describe } from "../errors.ts";
 import type { Check, Finding } from "./doctor.ts";
 

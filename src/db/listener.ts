@@ -3,8 +3,10 @@
  * noticed within `beatMs + beatTimeoutMs`, a terminated backend at once. There are never two connections at a time, and
  * no timer is left after `stop()`. What was notified while it was down is gone: `onUp` is the cue to read the tables.
  */
+
+import { describe, TidingsError } from "../errors.ts";
+import { asError, createKeeper, type Keeper } from "../keeper.ts";
 import type { Sql } from "./client.ts";
-import { asError, createKeeper, type Keeper } from "./keeper.ts";
 import { holdSession } from "./session.ts";
 
 export interface ListenerOptions {
@@ -91,8 +93,11 @@ export function createListener(options: ListenerOptions): Listener {
     onUp: () => options.onUp(),
     onDown: (error) => options.onDown(error),
     onError: options.onError,
-    permanent: PERMANENT,
-    refusal: (why) => `Listening to Postgres is not possible: ${why}. Correct DATABASE_URL (or LISTEN_URL).`,
+    mistake(error) {
+      if (!PERMANENT.test(String((error as { code?: unknown }).code))) return undefined;
+      const text = `Listening to Postgres is not possible: ${describe(error)}. Correct DATABASE_URL (or LISTEN_URL).`;
+      return new TidingsError("configuration", text, { cause: error });
+    },
   });
   return {
     get up() {

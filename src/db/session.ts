@@ -2,10 +2,11 @@
  * One LISTEN connection from its first packet to its end: listens, beats, and says why it ended. Trying again is the
  * listener's part.
  */
+
+import { sleep, within } from "../deadline.ts";
 import { TidingsError } from "../errors.ts";
+import { asError } from "../keeper.ts";
 import type { Sql } from "./client.ts";
-import { sleep, within } from "./deadline.ts";
-import { asError } from "./keeper.ts";
 import { openSingle } from "./single.ts";
 
 export interface SessionOptions {

@@ -5,10 +5,11 @@
  *
  * Making a slot waits for every transaction that is writing at that moment; until then this is not up.
  */
-import { TidingsError } from "../errors.ts";
+
+import { sleep, within } from "../deadline.ts";
+import { describe, TidingsError } from "../errors.ts";
+import { asError, createKeeper, type Keeper, type Life } from "../keeper.ts";
 import type { Sql } from "./client.ts";
-import { sleep, within } from "./deadline.ts";
-import { asError, createKeeper, type Keeper, type Life } from "./keeper.ts";
 import { createDecoder, type Row } from "./pgoutput.ts";
 import { openSingle, type Single } from "./single.ts";
 
@@ -47,9 +48,12 @@ export function createWal(options: WalOptions): Wal {
     onUp: () => options.onUp(),
     onDown: (error) => options.onDown(error),
     onError: options.onError,
-    permanent: PERMANENT,
-    refusal: (why) =>
-      `The WAL cannot be read: ${why}. It takes wal_level = logical, a role with REPLICATION on a direct connection, and the publication "tidings" (tidings doctor).`,
+    mistake(error) {
+      if (!PERMANENT.test(String((error as { code?: unknown }).code))) return undefined;
+      const needs = `wal_level = logical, a role with REPLICATION on a direct connection, and the publication "tidings"`;
+      const text = `The WAL cannot be read: ${describe(error)}. It takes ${needs}: see tidings doctor.`;
+      return new TidingsError("configuration", text, { cause: error });
+    },
   });
   return keeper;
 }

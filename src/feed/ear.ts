@@ -1,6 +1,6 @@
 /** What an instance hears from the bus: the groups that somebody has a stream on here, and what is for everyone. */
 import type { Bus } from "../bus/bus.ts";
-import { atMost } from "../db/deadline.ts";
+import { atMost } from "../deadline.ts";
 
 /** A group all instances are in. */
 export const EVERYONE = "everyone";

@@ -2,7 +2,7 @@
  * A real message bus server of a test's own, without persistence, on a free loopback port that it keeps over restarts.
  * It can fail the way servers do: stop, be killed, freeze. It does not outlive the test process.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -22,7 +22,7 @@ export interface Engine {
   /** SIGTERM, or `kill -9`. Resolves once it is gone. */
   stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
   /** Half-open: connections stay, and new ones are made by the kernel, but nothing is answered. */
-  freeze(): void;
+  freeze(): Promise<void>;
   thaw(): void;
 }
 
@@ -125,7 +125,13 @@ export async function engine(name: EngineName, options: EngineOptions = {}): Pro
       signal(by);
       await gone;
     },
-    freeze: () => signal("SIGSTOP"),
+    async freeze() {
+      signal("SIGSTOP");
+      // it may answer for a moment yet
+      while (!execFileSync("ps", ["-o", "state=", "-p", String(child!.pid)], { encoding: "utf8" }).startsWith("T")) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    },
     thaw: () => signal("SIGCONT"),
   };
 }

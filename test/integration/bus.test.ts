@@ -189,16 +189,19 @@ function busSuite(name: EngineName): void {
   test("a frozen engine is noticed within the time of a beat, whatever waits for it is rejected, and it heals", async () => {
     const bus = await startedBus(server.url, QUICK);
     await bus.subscribe("kept");
-    server.freeze();
-    const from = performance.now();
-    const waiting = [rejection(bus.publish(texts("kept", 1))), rejection(bus.subscribe("added"))];
-    for (const { code } of await Promise.all(waiting)) assert.is(code, "unavailable");
-    const ms = performance.now() - from;
-    assert.ok(ms < 3_000, `noticed after ${ms} ms`);
-    assert.is(bus.up, false);
-    // More than one attempt meets the frozen engine.
-    await eventually(() => bus.errors.length > 1);
-    server.thaw();
+    try {
+      await server.freeze();
+      const from = performance.now();
+      const waiting = [rejection(bus.publish(texts("kept", 1))), rejection(bus.subscribe("added"))];
+      for (const { code } of await Promise.all(waiting)) assert.is(code, "unavailable");
+      const ms = performance.now() - from;
+      assert.ok(ms < 5_000, `noticed after ${ms} ms`);
+      assert.is(bus.up, false);
+      // More than one attempt meets the frozen engine.
+      await eventually(() => bus.errors.length > 1);
+    } finally {
+      server.thaw();
+    }
     await eventually(() => bus.up);
     await bus.publish([...texts("kept", 2), ...texts("added", 2)]);
     await settle(bus, bus);
@@ -213,7 +216,7 @@ function busSuite(name: EngineName): void {
   test("stopped while the engine is frozen, it leaves nothing behind", async () => {
     await eventually(() => sockets() === 0);
     const bus = await startedBus(server.url, QUICK);
-    server.freeze();
+    await server.freeze();
     await eventually(() => bus.errors.length > 0);
     const fresh = recordedBus(server.url);
     const refused = rejection(fresh.start());

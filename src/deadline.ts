@@ -1,5 +1,5 @@
 /** Waiting with an end: every wait here stops when its signal is aborted, and leaves no timer behind. */
-import { TidingsError } from "../errors.ts";
+import { TidingsError } from "./errors.ts";
 
 /** Waits `ms`, or less when the signal is aborted. Never rejects. */
 export function sleep(ms: number, signal: AbortSignal): Promise<void> {
