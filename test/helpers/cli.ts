@@ -22,15 +22,17 @@ const running = new Set<ChildProcess>();
 /**
  * Starts `tidings …args`. Of the test's own environment only what finds programs is passed on.
  * @param runtime the program, with its options, that runs the sources; default: the one that runs the test
+ * @param program the source to run; default: the command line
  */
 export function tidings(
   args: readonly string[],
   env: Record<string, string> = {},
   runtime: readonly string[] = [process.execPath, ...process.execArgv],
+  program = MAIN,
 ): Cli {
   const { PATH = "", HOME = "", TMPDIR } = process.env;
   const inherited = { PATH, HOME, ...(TMPDIR ? { TMPDIR } : {}) };
-  const child = spawn(runtime[0]!, [...runtime.slice(1), MAIN, ...args], {
+  const child = spawn(runtime[0]!, [...runtime.slice(1), program, ...args], {
     env: { ...inherited, PORT: "0", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
