@@ -3,6 +3,11 @@
  * in a tick, and to know when what is queued has left.
  */
 import type { Socket } from "node:net";
+import process from "node:process";
+
+/** Bun calls back at once, whatever is queued before: who waits in a loop would keep it from ever leaving. */
+const POLLED = "bun" in process.versions;
+const POLL_MS = 20;
 
 let corked: Socket[] = [];
 
@@ -31,6 +36,7 @@ export function flushed(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     if (socket.closed) setImmediate(resolve);
     else if (socket.destroyed || !socket.writable) socket.once("close", () => resolve());
+    else if (POLLED) setTimeout(resolve, POLL_MS);
     else socket.write("", () => resolve());
   });
 }
