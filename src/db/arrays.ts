@@ -45,18 +45,23 @@ const ELEMENTS: readonly [oid: number, parse: Parse][] = [
   [2951, text], // uuid
   [3807, (value) => JSON.parse(value)], // jsonb
 ];
-const BIGINT_ARRAY = 1016;
+export const BIGINT_ARRAY = 1016;
 
-/** The types option of postgres.js for these arrays. */
-export function arrayTypes(parseBigint: Parse): Record<string, PostgresType> {
+/** The array types that are known, and how the text of each is read. */
+export function arrayReaders(parseBigint: Parse): ReadonlyMap<number, Parse> {
   const all: [number, Parse][] = [
     ...ELEMENTS.map(([oid, parse]): [number, Parse] => [oid, parse]),
     [BIGINT_ARRAY, parseBigint],
   ];
+  return new Map(all.map(([oid, parse]) => [oid, (value) => arrayFromText(value, parse)]));
+}
+
+/** The types option of postgres.js for these arrays. */
+export function arrayTypes(parseBigint: Parse): Record<string, PostgresType> {
   return Object.fromEntries(
-    all.map(([oid, parse]) => [
+    [...arrayReaders(parseBigint)].map(([oid, parse]) => [
       `array_${oid}`,
-      { to: oid, from: [oid], serialize: arrayToText, parse: (value: string) => arrayFromText(value, parse) },
+      { to: oid, from: [oid], serialize: arrayToText, parse },
     ]),
   );
 }

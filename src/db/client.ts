@@ -18,9 +18,10 @@ export interface ConnectOptions {
   name?: string;
 }
 
-const BIGINT = 20;
+export const BIGINT = 20;
 
-function parseBigint(text: string): number | string {
+/** Numbers where they are exact. */
+export function parseBigint(text: string): number | string {
   const value = Number(text);
   return Number.isSafeInteger(value) ? value : text;
 }

@@ -3,12 +3,14 @@
  * `app` is mounted like any sub-app, `upgrade(server)` adds the WebSockets. Nothing of the reference domain comes along,
  * and importing this does nothing.
  */
-import type { Server as HttpServer, IncomingMessage } from "node:http";
+import type { EventEmitter } from "node:events";
+import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import type { Identity, Verify } from "../auth/token.ts";
 import { readConfig } from "../config.ts";
+import { adopt } from "../db/adopt.ts";
 import type { Sql } from "../db/client.ts";
 import type { Producer } from "../db/producer.ts";
 import { TidingsError } from "../errors.ts";
@@ -35,7 +37,7 @@ export interface TidingsOptions {
   readonly databaseUrl: string;
   /** A direct connection, where `databaseUrl` goes through a pooler. */
   readonly listenUrl?: string;
-  /** The application's own postgres.js client, used for queries and left open. */
+  /** The application's own postgres.js client, used for queries and left open; one without `transform`. */
   readonly sql?: Sql;
   /** The application's own token check; null or a throw: refused. */
   readonly verify?: (token: string) => Promise<Claims | null> | Claims | null;
@@ -48,8 +50,12 @@ export interface TidingsOptions {
 export interface Tidings extends Producer {
   /** To be mounted: `app.route("/notify", tidings.app)`. */
   readonly app: Hono;
-  /** Adds the WebSockets to the HTTP server that serves the app; other upgrades are left to their own listeners. */
-  upgrade(server: HttpServer): void;
+  /**
+   * Adds the WebSockets to the HTTP server that serves the app, whichever framework made it; other upgrades are left
+   * to their own listeners.
+   * @param server a `node:http` or `node:https` server, or what `serve()` of @hono/node-server returns
+   */
+  upgrade(server: EventEmitter): void;
   /** Migrates the schema `tidings` and starts to LISTEN. */
   start(): Promise<void>;
   /** Ends the streams with 1012 and stops. The application's server and client stay. Idempotent. */
@@ -73,7 +79,7 @@ export function createTidings(options: TidingsOptions): Tidings {
   const service = createService({
     config,
     log,
-    sql,
+    sql: sql && adopt(sql),
     verify: verify && verifier(verify),
     database: { url: databaseUrl, listenUrl, embedded: false },
     assets: readAsset,
@@ -105,16 +111,16 @@ function mounted(inner: Hono): Hono {
 
 const STREAM_PATH = /\/ws\/(notifications|chat)(\/|\?|$)/;
 
-function attach(server: HttpServer, app: App, gate: ReturnType<typeof createGate>): void {
+function attach(server: EventEmitter, app: App, gate: ReturnType<typeof createGate>): void {
   const listener = getRequestListener((request, env) => answer(app, request, env as Env));
-  server.on("upgrade", (incoming: IncomingMessage, socket, head) => {
+  server.on("upgrade", (incoming: IncomingMessage, socket: Socket, head: Buffer) => {
     const at = incoming.url?.search(STREAM_PATH) ?? -1;
     if (at === -1) {
       // alone on this server, nobody else would answer
       if (server.listenerCount("upgrade") === 1) socket.destroy();
       return;
     }
-    const outgoing = gate.admit(incoming, socket as Socket, head);
+    const outgoing = gate.admit(incoming, socket, head);
     incoming.url = incoming.url!.slice(at);
     if (outgoing) void listener(incoming, outgoing);
   });

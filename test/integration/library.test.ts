@@ -1,6 +1,10 @@
 /** Tidings inside an app of somebody's own: their Hono, server, client, users table and token check. */
-import { type ServerType, serve } from "@hono/node-server";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { getRequestListener, type ServerType, serve } from "@hono/node-server";
 import { Hono } from "hono";
+import postgres, { type Sql } from "postgres";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import WebSocket from "ws";
@@ -10,22 +14,30 @@ import { eventually } from "../helpers/eventually.ts";
 
 const test = suite("as a library");
 let db: TestDatabase;
+/** Made by them, with the driver's defaults: not by us. */
+let sql: Sql;
 let tidings: Tidings;
 let server: ServerType;
 let base: string;
 
-test.before(async () => {
-  db = await database({ migrate: false });
-  await db.sql`create table people (id int primary key, session text)`;
-  await db.sql`insert into people values (7, 'opaque-seven')`;
-  tidings = createTidings({
+/** On their own client, users table and token check. */
+function create(client: Sql): Tidings {
+  return createTidings({
     databaseUrl: db.url,
-    sql: db.sql,
+    sql: client,
     async verify(token) {
-      const [person] = await db.sql<{ id: number }[]>`select id from people where session = ${token}`;
+      const [person] = await sql<{ id: number }[]>`select id from people where session = ${token}`;
       return person ? { userId: person.id } : null;
     },
   });
+}
+
+test.before(async () => {
+  db = await database({ migrate: false });
+  sql = postgres(db.url, { onnotice() {} });
+  await sql`create table people (id int primary key, session text)`;
+  await sql`insert into people values (7, 'opaque-seven')`;
+  tidings = create(sql);
   const app = new Hono();
   app.get("/", (c) => c.text("their own page"));
   app.route("/notify", tidings.app);
@@ -36,11 +48,12 @@ test.before(async () => {
       resolve();
     });
   });
-  tidings.upgrade(server as never);
+  tidings.upgrade(server);
 });
 test.after(async () => {
   await tidings.stop();
   server.close();
+  await sql.end();
   await db.drop();
 });
 
@@ -84,8 +97,48 @@ test("a token their check refuses closes with 4401, another upgrade is not ours 
   assert.is((await fetch(`http://${base}/notify/healthz`)).status, 200);
 });
 
+const CLIENTS: readonly [what: string, options: postgres.Options<Record<string, postgres.PostgresType>>][] = [
+  ["of the driver's defaults", {}],
+  ["that reads bigint as BigInt", { types: { bigint: postgres.BigInt } }],
+  ["that fetches no types", { fetch_types: false }],
+];
+
+for (const [what, options] of CLIENTS) {
+  test(`on a plain HTTP server and a client ${what}, a stream resumes and goes on, and their rows read as before`, async () => {
+    const client = postgres(db.url, { ...options, onnotice() {} }) as Sql;
+    const one = create(client);
+    const plain = createServer(getRequestListener(new Hono().route("/notify", one.app).fetch)).listen(0, "127.0.0.1");
+    await Promise.all([one.start(), once(plain, "listening")]);
+    one.upgrade(plain);
+    const at = `127.0.0.1:${(plain.address() as AddressInfo).port}/notify`;
+    await one.sendNotification(7, { title: "Hi", message: "before", type: "note" });
+    const inbox = await (await fetch(`http://${at}/api/inbox`, { headers: authorization })).json();
+    const newest: number = inbox.last_event_id;
+    assert.type(newest, "number");
+    assert.equal(inbox.unread_count, inbox.notifications.length);
+    const url = `ws://${at}/ws/notifications/?last_event_id=${newest - 1}`;
+    const socket = new WebSocket(url, { headers: authorization });
+    const ids: (number | string)[] = [];
+    socket.on("message", (data) => ids.push(...[JSON.parse(String(data)).id].filter((id) => id !== undefined)));
+    await eventually(() => assert.equal(ids, [newest]));
+    await one.sendNotification(7, { title: "Hi", message: "live", type: "note" });
+    await eventually(() => assert.equal(ids, [newest, newest + 1]));
+    socket.close();
+    await one.stop();
+    const [row] = await client`select 1::bigint as one`;
+    assert.is(row!.one, options.types ? 1n : "1");
+    await client.end();
+    plain.close();
+  });
+}
+
+test("a client that renames columns is refused with what to do", () => {
+  const client = postgres(db.url, { transform: postgres.camel }) as unknown as Sql;
+  assert.throws(() => create(client), /transform/);
+});
+
 test("nothing of the reference domain comes along", async () => {
-  const rows = await db.sql`select nspname from pg_namespace where nspname in ('app', 'tidings')`;
+  const rows = await sql`select nspname from pg_namespace where nspname in ('app', 'tidings')`;
   assert.equal(
     rows.map((row) => row.nspname),
     ["tidings"],
