@@ -34,6 +34,12 @@ console.log(notifications[0]!.message, typeof connect, typeof TidingsProvider, t
 await tidings.stop();
 `;
 
+/** The README's example as it stands, with the session store it supposes. */
+function readmeApp(): string {
+  const [, app] = /^```ts\n([\s\S]*?)^```/m.exec(readFileSync(join(root, "README.md"), "utf8"))!;
+  return `declare const sessions: { find(token: string): Promise<{ userId: number } | null> };\n${app}`;
+}
+
 test.before(async () => {
   db = await database({ migrate: false });
   folder = mkdtempSync(join(tmpdir(), "tidings-package-"));
@@ -42,10 +48,20 @@ test.before(async () => {
   });
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
   const tarball = join(folder, stdout.trim().split("\n").at(-1)!);
-  const wanted = [tarball, "react@19", "@types/react@19", "@types/node@20", "typescript@7.0.2"];
+  // a Hono of theirs that is not ours: two copies would not fit together
+  const wanted = [
+    tarball,
+    "hono@4.12.0",
+    "@hono/node-server@1",
+    "react@19",
+    "@types/react@19",
+    "@types/node@20",
+    "typescript@7.0.2",
+  ];
   await run("npm", ["install", "--no-audit", "--no-fund", "--ignore-scripts", ...wanted], { cwd: folder });
   mkdirSync(join(folder, "src"));
   writeFileSync(join(folder, "src/main.ts"), PROGRAM);
+  writeFileSync(join(folder, "src/readme.ts"), readmeApp());
 });
 test.after(async () => {
   rmSync(folder, { recursive: true, force: true });
@@ -59,6 +75,7 @@ for (const resolution of ["nodenext", "bundler"]) {
     const args = [
       "tsc",
       "src/main.ts",
+      "src/readme.ts",
       "--module",
       module,
       "--moduleResolution",
