@@ -31,6 +31,7 @@ const FRAMES: readonly [what: string, bytes: string][] = [
   ["a frame without a mask", "\x81\x01a"],
   ["text that is no UTF-8", "\x81\x82\0\0\0\0\xff\xff"],
   ["a reserved opcode", "\x8f\x80\0\0\0\0"],
+  ["a message of 100 KB in fragments", `\x01\x80\0\0\0\0${`\0\xfe\x04\0\0\0\0\0${"a".repeat(1_024)}`.repeat(100)}`],
   ["a length of 2^64", `\x81${"\xff".repeat(9)}\0\0\0\0`],
 ];
 
