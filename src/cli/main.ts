@@ -6,6 +6,7 @@ import { type Commands, runCli } from "./run.ts";
 const COMMANDS: Commands = {
   serve: { help: "Run the server", load: () => import("./serve.ts") },
   migrate: { help: "Bring the database up to date, or tell what is missing", load: () => import("./migrate.ts") },
+  partition: { help: "Split the table of entries, for many millions", load: () => import("./partition.ts") },
   token: { help: "Print a token for a user", load: () => import("./token.ts") },
   send: { help: "Send a notification or an event", load: () => import("./send.ts") },
   tail: { help: "Show a user's stream as it happens", load: () => import("./tail.ts") },

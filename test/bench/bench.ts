@@ -28,6 +28,9 @@ export interface BenchOptions {
   readonly against: string | undefined;
   /** Folder for CPU profiles of the servers at saturation. */
   readonly profiles: string | undefined;
+  /** Entries of the scenario partition, and the layouts it measures. */
+  readonly rows?: string | undefined;
+  readonly layouts?: string | undefined;
 }
 
 /** A server under measurement. */

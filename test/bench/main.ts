@@ -14,6 +14,8 @@ interface Scenario {
 }
 
 const SCENARIOS = ["delivery", "writer", "broadcast", "fanout", "resume", "idle"];
+/** Run only when named: it takes minutes, and disk by the gigabyte. */
+const LONG = ["partition"];
 
 const args = process.argv.slice(2);
 const optionOf = (flag: string): string | undefined => {
@@ -22,16 +24,19 @@ const optionOf = (flag: string): string | undefined => {
 };
 const against = optionOf("--against");
 const profiles = optionOf("--profile");
+const rows = optionOf("--rows");
+const layouts = optionOf("--layouts");
 const quick = args.includes("--quick");
 const wanted = args.filter((arg) => arg !== "--quick");
-const unknown = wanted.filter((name) => !SCENARIOS.includes(name));
+const known = [...SCENARIOS, ...LONG];
+const unknown = wanted.filter((name) => !known.includes(name));
 if (unknown.length > 0) {
-  console.error(`There is no scenario ${unknown.join(", ")}: choose from ${SCENARIOS.join(", ")}.`);
+  console.error(`There is no scenario ${unknown.join(", ")}: choose from ${known.join(", ")}.`);
   process.exit(2);
 }
 if (profiles) mkdirSync(profiles, { recursive: true });
 
-const bench = await createBench({ quick, against, profiles });
+const bench = await createBench({ quick, against, profiles, rows, layouts });
 try {
   const machine = `${cpus().length} cores ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GB, ${process.platform}`;
   console.log(`## Benchmark ${new Date().toISOString().slice(0, 16)}Z${quick ? " (quick)" : ""}\n`);

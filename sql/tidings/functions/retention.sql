@@ -5,15 +5,17 @@
 create or replace function tidings.prune(cutoff timestamptz, most int default 1000) returns int
 language plpgsql security definer
 set search_path = tidings, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
   pruned int;
 begin
   with old as (
-    select ctid from notification where created_at < cutoff limit most for update skip locked
-  ), gone as (
-    delete from notification where ctid = any (array(select ctid from old))
-    returning user_id, id, (message is not null and not is_read and archived_at is null)::int unread
+    select user_id, id from notification where created_at < cutoff limit most for update skip locked
+  ), gone as (  -- by key: a ctid is unique in one partition only; by one look-up each, whatever the planner expects
+    delete from notification n using old where n.user_id = old.user_id and n.id = old.id
+    returning n.user_id, n.id, (n.message is not null and not n.is_read and n.archived_at is null)::int unread
   ), mail as (
     delete from email e using gone where e.user_id = gone.user_id and e.id = gone.id
   ), staged as (
