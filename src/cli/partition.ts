@@ -31,7 +31,7 @@ export const command: Command = {
     if (verbs.length > 1 || (verbs.length > 0 && (partitions ?? batch) !== undefined)) {
       throw new UsageError(`--${verbs[0]} goes by itself.`);
     }
-    return withDatabase((sql) =>
+    return withDatabase((sql, { url }) =>
       interruptible((signal) => {
         const options: PartitionOptions = {
           partitions: partitions ?? 16,
@@ -39,7 +39,8 @@ export const command: Command = {
           signal,
           ...reporter(),
         };
-        return { status: tellStatus, abort, "drop-old": drop, run: start }[verbs[0] ?? "run"](sql, options);
+        if (verbs[0] === "status") return tellStatus(sql);
+        return { abort, "drop-old": drop, run: start }[verbs[0] ?? "run"](url, options);
       }),
     );
   },
@@ -49,8 +50,8 @@ function line(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-async function start(sql: Sql, options: PartitionOptions): Promise<ExitCode> {
-  const done = await partition(sql, options);
+async function start(url: string, options: PartitionOptions): Promise<ExitCode> {
+  const done = await partition(url, options);
   if (!done && options.signal.aborted) {
     process.stderr.write("tidings: stopped; run it again to go on, or with --abort to undo it.\n");
     return 1;
@@ -59,13 +60,13 @@ async function start(sql: Sql, options: PartitionOptions): Promise<ExitCode> {
   return 0;
 }
 
-async function abort(sql: Sql, options: PartitionOptions): Promise<ExitCode> {
-  line((await abortPartition(sql, options)) ? "Undone: tidings.notification is as it was." : "Nothing is under way.");
+async function abort(url: string, options: PartitionOptions): Promise<ExitCode> {
+  line((await abortPartition(url, options)) ? "Undone: tidings.notification is as it was." : "Nothing is under way.");
   return 0;
 }
 
-async function drop(sql: Sql, options: PartitionOptions): Promise<ExitCode> {
-  line((await dropOld(sql, options)) ? "Dropped tidings.notification_old." : "There is no old table.");
+async function drop(url: string, options: PartitionOptions): Promise<ExitCode> {
+  line((await dropOld(url, options)) ? "Dropped tidings.notification_old." : "There is no old table.");
   return 0;
 }
 

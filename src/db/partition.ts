@@ -28,7 +28,7 @@ const FOLLOW_BATCH = 2_000;
 const COMPARE_USERS = 500;
 
 /** Reads only; works for whoever may read the catalogs. */
-export async function partitionState(sql: Sql | Session): Promise<PartitionState> {
+export async function partitionState(sql: Sql): Promise<PartitionState> {
   const [row] = await sql<
     { kind: string | null; strategy: string | null; many: number; busy: boolean; old: number | null }[]
   >`
@@ -49,8 +49,8 @@ export async function partitionState(sql: Sql | Session): Promise<PartitionState
 }
 
 /** @returns false where it was asked to stop before the end, or had nothing to do */
-export async function partition(sql: Sql, options: PartitionOptions): Promise<boolean> {
-  return exclusively(sql, async (first) => {
+export async function partition(url: string, options: PartitionOptions): Promise<boolean> {
+  return exclusively(url, async (first, second) => {
     const { layout, partitions, job } = await partitionState(first);
     if (layout !== "plain") {
       options.tell(`Nothing to do: tidings.notification has ${partitions} partitions.`);
@@ -59,22 +59,16 @@ export async function partition(sql: Sql, options: PartitionOptions): Promise<bo
     await refuseObstacles(first);
     if (!job) await patiently(first, options, (tx) => tx`select tidings.partition_begin(${options.partitions}::int)`);
     else options.tell(`Going on at ${Math.floor(job.done * 100)} %, with ${job.partitions} partitions.`);
-    const second = await sql.reserve();
-    try {
-      if (!(await copy(first, options)) || !(await follow(first, options))) return false;
-      options.tell("Everything is copied; comparing.");
-      await first`vacuum (analyze) tidings.notification_new`;
-      if (!(await compare(first, options))) return false;
-      return await swap(first, second, options);
-    } finally {
-      second.release();
-    }
+    if (!(await copy(first, options)) || !(await follow(first, options))) return false;
+    options.tell("Everything is copied; comparing.");
+    await first`vacuum (analyze) tidings.notification_new`;
+    return (await compare(first, options)) && (await swap(first, second, options));
   });
 }
 
 /** Undoes what is under way. @returns whether anything was */
-export function abortPartition(sql: Sql, options: Pick<PartitionOptions, "signal" | "tell">): Promise<boolean> {
-  return exclusively(sql, async (session) => {
+export function abortPartition(url: string, options: Pick<PartitionOptions, "signal" | "tell">): Promise<boolean> {
+  return exclusively(url, async (session) => {
     if (!(await partitionState(session)).job) return false;
     await patiently(session, options, (tx) => tx`select tidings.partition_abort()`);
     return true;
@@ -82,8 +76,8 @@ export function abortPartition(sql: Sql, options: Pick<PartitionOptions, "signal
 }
 
 /** Drops the table from before. @returns whether there was one */
-export function dropOld(sql: Sql, options: Pick<PartitionOptions, "signal" | "tell">): Promise<boolean> {
-  return exclusively(sql, async (session) => {
+export function dropOld(url: string, options: Pick<PartitionOptions, "signal" | "tell">): Promise<boolean> {
+  return exclusively(url, async (session) => {
     if ((await partitionState(session)).oldBytes === null) return false;
     await patiently(session, options, (tx) => tx`drop table tidings.notification_old`);
     return true;

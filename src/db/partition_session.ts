@@ -6,6 +6,9 @@ import { backoff } from "../backoff.ts";
 import { TidingsError } from "../errors.ts";
 import type { Sql } from "./client.ts";
 import { sleep } from "./deadline.ts";
+import { openSingle, type Single } from "./single.ts";
+
+const LEAVE_MS = 2_000;
 
 export interface PartitionOptions {
   /** Number of partitions, where nothing is under way yet. */
@@ -20,8 +23,8 @@ export interface PartitionOptions {
   progress(text: string): void;
 }
 
-/** A reserved connection: session locks and transactions stay on it. */
-export type Session = Awaited<ReturnType<Sql["reserve"]>>;
+/** A connection that never opens another: session locks and transactions stay on it, or fail. */
+export type Session = Sql;
 
 /** Lock not available in time, deadlock, a key that moved between two entries under our hands. */
 const AGAIN = ["55P03", "40P01", "23505"];
@@ -29,13 +32,17 @@ const AGAIN = ["55P03", "40P01", "23505"];
 /** Whether trying again is all there is to do about it. */
 export const passing = (error: unknown): boolean => AGAIN.includes((error as { code?: string }).code ?? "");
 
-/** One at a time, by the table's owner: with a session that holds the lock until the work is over, or the process is. */
-export async function exclusively<T>(sql: Sql, work: (session: Session) => Promise<T>): Promise<T> {
-  const session = await sql.reserve();
+/**
+ * One at a time, by the table's owner: `first` holds the lock until the work is over, or the process is. `second` is there
+ * for what has to be committed while the first is in a transaction.
+ */
+export async function exclusively<T>(url: string, work: (first: Session, second: Session) => Promise<T>): Promise<T> {
+  const open = (): Single => openSingle(url, { name: "partition", onNotify() {}, onClose() {} });
+  const [first, second] = [open(), open()];
   try {
-    const [row] = await session<{ owner: string; role: string; may: boolean; free: boolean }[]>`
+    const [row] = await first.sql<{ owner: string; role: string; may: boolean; free: boolean }[]>`
       select relowner::regrole::text as owner, current_user::text as role, pg_has_role(relowner, 'usage') as may,
-        pg_has_role(relowner, 'usage') and pg_try_advisory_lock(hashtextextended('tidings partition', 0)) as free
+        case when pg_has_role(relowner, 'usage') then pg_try_advisory_lock(hashtextextended('tidings partition', 0)) end as free
       from (select to_regclass('tidings.notification') as oid) t join pg_class c using (oid)`;
     if (row && !row.may) {
       throw new TidingsError(
@@ -45,12 +52,10 @@ export async function exclusively<T>(sql: Sql, work: (session: Session) => Promi
     }
     if (row && !row.free)
       throw new TidingsError("conflict", "Somebody else is partitioning this database: wait for them to end.");
-    await session`set statement_timeout = 0`;
-    return await work(session);
+    for (const { sql } of [first, second]) await sql`set statement_timeout = 0`;
+    return await work(first.sql, second.sql);
   } finally {
-    await session`select pg_advisory_unlock_all()`.catch(() => {});
-    await session`reset statement_timeout`.catch(() => {});
-    session.release();
+    await Promise.all([first.leave(LEAVE_MS), second.leave(LEAVE_MS)]);
   }
 }
 
