@@ -37,11 +37,12 @@ as $$
   select 'a subscription writes to it' from t join pg_subscription_rel on srrelid = t.oid
   union all
   select format('%s depends on it', pg_describe_object(case when v.oid is null then classid else 'pg_class'::regclass end,
-    coalesce(v.oid, objid), 0)) from t join pg_depend d on refobjid = any (ids)
+    coalesce(v.oid, objid), case when v.oid is null then objsubid else 0 end)) from t join pg_depend d on refobjid = any (ids)
     left join pg_rewrite w on classid = 'pg_rewrite'::regclass and w.oid = objid left join pg_class v on v.oid = w.ev_class
   where refclassid in ('pg_class'::regclass, 'pg_type'::regclass) and deptype = 'n'
     and case classid when 'pg_rewrite'::regclass then v.relkind <> 'v'
-      else classid not in ('pg_proc'::regclass, 'pg_constraint'::regclass) end
+      else classid not in ('pg_proc'::regclass, 'pg_constraint'::regclass, 'pg_trigger'::regclass,
+        'pg_statistic_ext'::regclass, 'pg_publication_rel'::regclass) end
 $$;
 
 -- Notes which entries a statement wrote, in the writer's transaction. Without a search_path, as all is qualified.
