@@ -58,7 +58,10 @@ export async function partition(url: string, options: PartitionOptions): Promise
     }
     await refuseObstacles(first);
     if (!job) await patiently(first, options, (tx) => tx`select tidings.partition_begin(${options.partitions}::int)`);
-    else options.tell(`Going on at ${Math.floor(job.done * 100)} %, with ${job.partitions} partitions.`);
+    else if ((await first<{ changed: boolean }[]>`select tidings.partition_changed() as changed`)[0]!.changed) {
+      const advice = "say `tidings partition --abort`, and begin again";
+      throw new TidingsError("conflict", `tidings.notification was altered since its partitioning began: ${advice}.`);
+    } else options.tell(`Going on at ${Math.floor(job.done * 100)} %, with ${job.partitions} partitions.`);
     if (!(await copy(first, options)) || !(await follow(first, options))) return false;
     options.tell("Everything is copied; comparing.");
     await first`vacuum (analyze) tidings.notification_new`;
@@ -95,25 +98,31 @@ async function copy(session: Session, options: PartitionOptions): Promise<boolea
   const { signal, batch, progress } = options;
   const began = performance.now();
   let from: number | undefined;
-  for (let copied = 0; ; ) {
+  for (let total = 0; ; ) {
     if (signal.aborted) return false;
     const at = performance.now();
-    const row = await orCatchUp(
+    const { copied, done } = await orCatchUp(
       session,
-      () => session<{ copied: number; finished: boolean }[]>`select * from tidings.partition_copy(${batch}::int)`,
+      () => session<{ copied: number; done: number }[]>`select * from tidings.partition_copy(${batch}::int)`,
     );
-    copied += row.copied;
-    await orCatchUp(session, () => session`select tidings.partition_follow(${FOLLOW_BATCH}::int)`);
-    if (row.finished) return true;
-    const { job } = await partitionState(session);
-    from ??= job!.done;
+    const { noted } = await followed(session);
+    if (done === 1) return true;
+    total += copied;
     const seconds = (performance.now() - began) / 1_000;
-    const left = job!.done > from ? ((1 - job!.done) / (job!.done - from)) * seconds : Number.NaN;
-    progress(
-      `${Math.floor(job!.done * 100)} % copied, ${Math.round(copied / seconds)} rows a second${Number.isNaN(left) ? "" : `, ${duration(left)} left`}`,
-    );
-    await sleep((performance.now() - at) / WORK_PER_PAUSE, signal);
+    const left = from !== undefined && done > from ? `, ${duration(((1 - done) / (done - from)) * seconds)} left` : "";
+    from ??= done;
+    progress(`${Math.floor(done * 100)} % copied, ${Math.round(total / seconds)} rows a second${left}`);
+    // no pause where writers are faster than the notes are followed
+    if (noted < FOLLOW_BATCH) await sleep((performance.now() - at) / WORK_PER_PAUSE, signal);
   }
+}
+
+/** Follows some of the notes. */
+function followed(session: Session): Promise<{ noted: number }> {
+  return orCatchUp(
+    session,
+    () => session<{ noted: number }[]>`select noted::int as noted from tidings.partition_follow(${FOLLOW_BATCH}::int)`,
+  );
 }
 
 /** A row that met a newer note of another: settled once the log is followed. */
@@ -123,7 +132,7 @@ async function orCatchUp<T extends object>(session: Session, work: () => Promise
       return (await work())[0]!;
     } catch (error) {
       if (attempt === 50 || !passing(error)) throw error;
-      await session`select tidings.partition_follow(${FOLLOW_BATCH}::int)`.catch(() => {});
+      await session`select tidings.partition_follow(${FOLLOW_BATCH}::int)`.then(undefined, () => {});
     }
   }
 }
@@ -131,10 +140,7 @@ async function orCatchUp<T extends object>(session: Session, work: () => Promise
 /** Until the log is nearly empty. */
 async function follow(session: Session, { signal, progress }: PartitionOptions): Promise<boolean> {
   for (let total = 0; !signal.aborted; ) {
-    const { noted } = await orCatchUp(
-      session,
-      () => session<{ noted: number }[]>`select * from tidings.partition_follow(${FOLLOW_BATCH}::int)`,
-    );
+    const { noted } = await followed(session);
     total += noted;
     if (noted < FOLLOW_BATCH / 10) return true;
     progress(`following what was written meanwhile: ${total} changes`);
@@ -147,7 +153,7 @@ async function compare(session: Session, { signal, tell, progress }: PartitionOp
   let [entries, busy, after] = [0, 0, ""];
   for (let again = 0; ; ) {
     if (signal.aborted) return false;
-    await orCatchUp(session, () => session`select tidings.partition_follow(${FOLLOW_BATCH}::int)`);
+    await followed(session);
     const [row] = await session<{ last_user: string | null; entries: number; busy: number; wrong: string[] | null }[]>`
       select last_user, entries::float8 as entries, busy::int as busy, wrong from tidings.partition_compare(${after}::text, ${COMPARE_USERS}::int)`;
     const { last_user, wrong } = row!;

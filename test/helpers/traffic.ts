@@ -4,6 +4,9 @@
  */
 import type { Sql } from "../../src/db/client.ts";
 
+/** Between the statements of a lane: what is under test must be able to keep up on a machine that does other things too. */
+const PAUSE_MS = 10;
+
 export interface Traffic {
   /** Milliseconds of each statement. */
   readonly waits: number[];
@@ -39,7 +42,7 @@ export function traffic(sql: Sql, users: number): Traffic {
       const began = performance.now();
       await lane(round).then(undefined, (error: unknown) => failures.push(error));
       waits.push(performance.now() - began);
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   });
   return {

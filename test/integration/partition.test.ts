@@ -181,6 +181,11 @@ test("undoing it leaves nothing behind; while it is under way the table cannot b
   await cli.exited;
   const refused = await db.sql`truncate tidings.notification`.catch((error: { code: string; hint: string }) => error);
   assert.match((refused as { hint: string }).hint, "tidings partition --abort");
+  await db.sql`alter table tidings.notification add column later text`;
+  const altered = await run(["partition"]);
+  assert.is(altered.code, 1);
+  assert.match(altered.err, "was altered since its partitioning began: say `tidings partition --abort`");
+  await db.sql`alter table tidings.notification drop column later`;
   const { code, out } = await run(["partition", "--abort"]);
   assert.equal([code, out], [0, "Undone: tidings.notification is as it was.\n"]);
   assert.equal(await catalog(), before);

@@ -1,8 +1,8 @@
 -- The copying half of partition.sql: rows in the order they lie on disk, then again what its log names.
 
 -- Copies the next blocks, about `most` rows. In the order of the disk, and not of the key: that reads each page once, and keeps
--- rows of one time together, which the index notification_age lives on. Returns how many rows it copied, and whether that was all.
-create or replace function tidings.partition_copy(most int, out copied bigint, out finished boolean)
+-- rows of one time together, which the index notification_age lives on. Returns how many rows it copied, and which share of the table is done: 1 is all.
+create or replace function tidings.partition_copy(most int, out copied bigint, out done float8)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -26,7 +26,7 @@ begin
   where ctid >= format('(%s,0)', job.next_block)::tid and ctid < format('(%s,0)', until_block)::tid
   on conflict (user_id, id) do nothing;  -- the log was faster
   get diagnostics copied = row_count;
-  finished := until_block >= job.end_block;
+  done := case when until_block < job.end_block then until_block / job.end_block::float8 else 1 end;
   update tidings.partition_job set filenode = job.filenode, end_block = job.end_block, next_block = until_block,
     copied = job.copied + partition_copy.copied;
 end $$;
@@ -36,6 +36,7 @@ end $$;
 create or replace function tidings.partition_follow(most int, out noted bigint, out xact xid)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$

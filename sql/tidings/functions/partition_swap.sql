@@ -73,6 +73,21 @@ begin
   execute query into before, after;
 end $$;
 
+-- Whether the table was altered since the new one was made of it: other columns, checks or indexes.
+create or replace function tidings.partition_changed() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with shape as (
+    select c.relname, array(select format('%s %s %s', attname, format_type(atttypid, atttypmod), attnotnull) from pg_attribute
+        where attrelid = c.oid and attnum > 0 and not attisdropped order by attnum)
+      || array(select conname || pg_get_constraintdef(k.oid) from pg_constraint k where conrelid = c.oid and contype = 'c' order by conname)
+      || array(select regexp_replace(i.indexrelid::regclass::text, '_new$', '') from pg_index i where indrelid = c.oid order by 1) is_like
+    from pg_class c where c.oid in ('tidings.notification'::regclass, to_regclass('tidings.notification_new'))
+  )
+  select count(distinct is_like) > 1 from shape
+$$;
+
 -- Exchanges the tables, in a transaction that holds the lock of the old one and has found the log empty. The old one stays as
 -- tidings.notification_old.
 create or replace function tidings.partition_swap() returns void
@@ -89,6 +104,10 @@ begin
   lock table tidings.notification in access exclusive mode;
   if exists (select from tidings.partition_log) then
     raise exception 'tidings.partition_swap: the log is not empty' using errcode = '55000';
+  end if;
+  if tidings.partition_changed() then
+    raise exception 'tidings.notification was altered since its partitioning began' using errcode = '55000',
+      hint = 'Say `tidings partition --abort`, and begin again.';
   end if;
   select * into bound from tidings.partition_bound();
   select * into published from tidings.partition_published();
