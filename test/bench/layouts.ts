@@ -49,25 +49,17 @@ export const indexesOf = (layout: Layout): readonly string[] => [
   `create ${layout === "range" ? "" : "unique "}index notification_key on tidings.notification (user_id, key) where key is not null`,
   `create index notification_unread on tidings.notification (user_id, type)
     where message is not null and not is_read and archived_at is null`,
-  "create index notification_age on tidings.notification using brin (created_at) with (autosummarize = on)",
+  layout === "hash"
+    ? "create index notification_age on tidings.notification (created_at)" // as sql/tidings/functions/partition.sql has it
+    : "create index notification_age on tidings.notification using brin (created_at) with (autosummarize = on)",
 ];
 
 export async function fill(sql: Sql, layout: Layout, rows: number, start: Date): Promise<Filled> {
   const users = rows / ENTRIES_PER_USER;
   await sql`drop index if exists tidings.notification_key, tidings.notification_unread, tidings.notification_age`;
   await sql`alter table tidings.notification drop constraint if exists notification_pkey`;
-  for (let from = 0; from < rows; from += CHUNK) {
-    await bare(
-      sql,
-      (tx) => tx`
-      insert into tidings.notification (user_id, id, type, title, message, data, is_read, read_at, created_at)
-      select ((n * 7919) % ${users}::bigint + 1)::text, n / ${users}::bigint + 1, 'task_assigned', 'Task assigned',
-        'Task "Quarterly report ' || n || '" was assigned to you', jsonb_build_object('task_id', n), n % 5 <> 0,
-        case when n % 5 <> 0 then at + interval '1 hour' end, at
-      from (select n, ${start}::timestamptz + n * (${DAYS * 86_400}::float8 / ${rows}::float8) * interval '1 second' as at
-        from generate_series(${from}::bigint, ${Math.min(rows, from + CHUNK) - 1}::bigint) n) rows`,
-    );
-  }
+  for (let from = 0; from < rows; from += CHUNK)
+    await insert(sql, { rows, users, start }, from, Math.min(rows, from + CHUNK));
   for (const statement of indexesOf(layout)) await sql.unsafe(statement);
   await bare(
     sql,
@@ -78,6 +70,25 @@ export async function fill(sql: Sql, layout: Layout, rows: number, start: Date):
   await sql`vacuum (analyze) tidings.notification`;
   await sql`vacuum (analyze) tidings.inbox`;
   return { sql, rows, users, firstDay: new Date(start.getTime() + DAY_MS) };
+}
+
+/** Entries number `from` up to `to`, which may go on after those of `fill`. */
+export async function insert(
+  sql: Sql,
+  { rows, users, start }: { rows: number; users: number; start: Date },
+  from: number,
+  to: number,
+): Promise<void> {
+  await bare(
+    sql,
+    (tx) => tx`
+      insert into tidings.notification (user_id, id, type, title, message, data, is_read, read_at, created_at)
+      select ((n * 7919) % ${users}::bigint + 1)::text, n / ${users}::bigint + 1, 'task_assigned', 'Task assigned',
+        'Task "Quarterly report ' || n || '" was assigned to you', jsonb_build_object('task_id', n), n % 5 <> 0,
+        case when n % 5 <> 0 then at + interval '1 hour' end, at
+      from (select n, ${start}::timestamptz + n * (${DAYS * 86_400}::float8 / ${rows}::float8) * interval '1 second' as at
+        from generate_series(${from}::bigint, ${to - 1}::bigint) n) rows`,
+  );
 }
 
 /** Without triggers: entries would be refused, and inboxes are set by themselves. */

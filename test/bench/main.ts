@@ -2,6 +2,7 @@
  * `npm run bench [-- --quick] [--against <main.js>] [--profile <folder>] [scenario …]`: measures the built server
  * beside a bare floor on one Postgres (embedded, or BENCH_DATABASE_URL) and prints Markdown. A scenario is one file of
  * this folder that exports `run(bench): Promise<string>`; ratios stand first in it, since they outlast the machine.
+ * `partition`, `partition_month` and `partition_move` run only when named, with `--rows N` and `--layouts plain,hash,range`.
  * `--against` measures another build beside this one. Exit code 1 where anything was lost.
  */
 import { mkdirSync } from "node:fs";
@@ -15,7 +16,7 @@ interface Scenario {
 
 const SCENARIOS = ["delivery", "writer", "broadcast", "fanout", "resume", "idle"];
 /** Run only when named: it takes minutes, and disk by the gigabyte. */
-const LONG = ["partition"];
+const LONG = ["partition", "partition_month", "partition_move"];
 
 const args = process.argv.slice(2);
 const optionOf = (flag: string): string | undefined => {

@@ -83,9 +83,11 @@ const bound = async (role: string): Promise<string[]> =>
         union all select 'table ' || relowner || array(select unnest(relacl)::text order by 1)::text || obj_description(c.oid) from pg_class c join t using (oid)
         union all select 'leaf ' || reloptions::text || relreplident::text from pg_class c join leaf using (oid)
         union all select 'published ' || pubname || coalesce(rowfilter, '') || attnames::text from pg_publication_tables where tablename = 'notification'
-        union all select 'may ' || has_table_privilege('${role}', t.oid, 'select with grant option') from t) l(line) order by 1`,
+        union all select 'may ' || has_table_privilege('${role}', t.oid, 'select with grant option') from t) l(line)`,
     )
-  ).map(({ line }) => line);
+  )
+    .map(({ line }) => line)
+    .sort();
 
 test("rows, views, functions, triggers, indexes, rights, publications, comments and settings are as they were", async () => {
   const role = `reader_${db.name.slice(-12)}`;
@@ -97,7 +99,12 @@ test("rows, views, functions, triggers, indexes, rights, publications, comments 
     await db.sql`select tidings.mark_all_read('a'), tidings.mark('b', 2, 'archived')`;
     const before = await bound(role);
     await partitioned();
-    assert.equal(await bound(role), before);
+    // but for the one index that retention reads (sql/tidings/functions/partition.sql)
+    const after = before.map((line) =>
+      line.replace("USING brin (created_at) WITH (autosummarize='on')", "USING btree (created_at)"),
+    );
+    assert.not.equal(after, before);
+    assert.equal(await bound(role), after.sort());
     const [rows] = await db.sql`select count(*)::int as many from (
       (select * from tidings.notification except all select * from tidings.notification_old) union all
       (select * from tidings.notification_old except all select * from tidings.notification)) difference`;
@@ -114,7 +121,7 @@ test("rows, views, functions, triggers, indexes, rights, publications, comments 
     const byHand = db.sql`insert into tidings.notification (user_id, id, type, created_at) values ('a', 99, 'x', now())`;
     assert.is(await codeOf(byHand), "0A000");
     assert.equal((await run(["partition", "--drop-old"])).out, "Dropped tidings.notification_old.\n");
-    assert.equal(await bound(role), before);
+    assert.equal(await bound(role), after);
     const names = await db.sql`select relname from pg_class where relnamespace = 'tidings'::regnamespace
       and (relname ~ '_(old|new)$' or relname like 'partition%')`;
     assert.equal([...names], []);

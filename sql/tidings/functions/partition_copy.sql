@@ -1,7 +1,7 @@
 -- The copying half of partition.sql: rows in the order they lie on disk, then again what its log names.
 
--- Copies the next blocks, about `most` rows. In the order of the disk, and not of the key: that reads each page once, and keeps
--- rows of one time together, which the index notification_age lives on. Returns how many rows it copied, and which share of the table is done: 1 is all.
+-- Copies the next blocks, about `most` rows. In the order of the disk, and not of the key: that reads each page once, and what is
+-- pruned together stays together. Returns how many rows it copied, and which share of the table is done: 1 is all.
 create or replace function tidings.partition_copy(most int, out copied bigint, out done float8)
 language plpgsql
 set search_path = pg_catalog, pg_temp
