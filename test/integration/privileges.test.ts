@@ -180,7 +180,7 @@ test("what the sources name of tables and functions is granted, so that no rare 
     .map(String)
     .filter((name) => name.endsWith(".ts"));
   const server = files.filter(
-    (name) => !/^(cli|client|demo|embedded)\b|^db\/(migrate|seed)/.test(name.replaceAll("\\", "/")),
+    (name) => !/^(cli|client|demo|embedded)\b|^db\/(migrate|partition|seed)/.test(name.replaceAll("\\", "/")),
   );
   const text = server.map((name) => readFileSync(new URL(name, root), "utf8")).join("\n");
   const functions = new Set(

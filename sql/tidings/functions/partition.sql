@@ -45,9 +45,10 @@ as $$
         'pg_statistic_ext'::regclass, 'pg_publication_rel'::regclass) end
 $$;
 
--- Notes which entries a statement wrote, in the writer's transaction. Without a search_path, as all is qualified.
+-- Notes which entries a statement wrote, in the writer's transaction.
 create or replace function tidings.partition_note() returns trigger
 language plpgsql security definer
+set search_path = tidings, pg_temp
 as $$
 begin
   case tg_op
