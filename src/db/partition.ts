@@ -1,6 +1,6 @@
 /**
- * Partitions tidings.notification by hash of user_id while everybody goes on writing and reading (how: sql/tidings/functions/partition.sql).
- * Every step is a short transaction and is recorded: whatever ends this, running it again goes on.
+ * Partitions tidings.notification by hash of user_id while everybody goes on writing and reading
+ * (how: sql/tidings/functions/partition.sql). Every step is a short transaction and is recorded: whatever ends this, running it again goes on.
  */
 import { TidingsError } from "../errors.ts";
 import type { Sql } from "./client.ts";
@@ -32,7 +32,8 @@ export async function partitionState(sql: Sql): Promise<PartitionState> {
   const [row] = await sql<
     { kind: string | null; strategy: string | null; many: number; busy: boolean; old: number | null }[]
   >`
-    select c.relkind::text as kind, p.partstrat::text as strategy, pg_total_relation_size(to_regclass('tidings.notification_old'))::float8 as old,
+    select c.relkind::text as kind, p.partstrat::text as strategy,
+      pg_total_relation_size(to_regclass('tidings.notification_old'))::float8 as old,
       (select count(*)::int from pg_inherits where inhparent = c.oid) as many, to_regclass('tidings.partition_job') is not null as busy
     from (select to_regclass('tidings.notification') as oid) t left join pg_class c using (oid)
     left join pg_partitioned_table p on p.partrelid = c.oid`;
@@ -155,7 +156,8 @@ async function compare(session: Session, { signal, tell, progress }: PartitionOp
     if (signal.aborted) return false;
     await followed(session);
     const [row] = await session<{ last_user: string | null; entries: number; busy: number; wrong: string[] | null }[]>`
-      select last_user, entries::float8 as entries, busy::int as busy, wrong from tidings.partition_compare(${after}::text, ${COMPARE_USERS}::int)`;
+      select last_user, entries::float8 as entries, busy::int as busy, wrong
+      from tidings.partition_compare(${after}::text, ${COMPARE_USERS}::int)`;
     const { last_user, wrong } = row!;
     if (wrong) {
       const shown = wrong.slice(0, 5).join(", ");

@@ -53,6 +53,8 @@ export async function exclusively<T>(url: string, work: (first: Session, second:
     if (row && !row.free)
       throw new TidingsError("conflict", "Somebody else is partitioning this database: wait for them to end.");
     for (const { sql } of [first, second]) await sql`set statement_timeout = 0`;
+    // what the second waits for may itself wait for the first, which waits for the second where Postgres cannot see it
+    await second.sql`set lock_timeout = 100`;
     return await work(first.sql, second.sql);
   } finally {
     await Promise.all([first.leave(LEAVE_MS), second.leave(LEAVE_MS)]);
@@ -88,7 +90,8 @@ export async function transaction(session: Session, work: (tx: Session) => Promi
   await session`begin isolation level read committed`;
   try {
     // below deadlock_timeout: in a circle of waits it is we who give up, and no writer is chosen
-    await session`select set_config('lock_timeout', least(100, extract(epoch from current_setting('deadlock_timeout')::interval) * 500)::int || 'ms', true)`;
+    await session`select set_config('lock_timeout',
+      least(100, extract(epoch from current_setting('deadlock_timeout')::interval) * 500)::int || 'ms', true)`;
     await work(session);
     await session`commit`;
   } catch (error) {

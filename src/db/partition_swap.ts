@@ -22,7 +22,7 @@ export async function swap(first: Session, second: Session, options: PartitionOp
   let told = began;
   for (let attempt = 1; !signal.aborted; attempt++) {
     try {
-      await catchUp(second, FEW);
+      while ((await follow(second)).noted >= FEW);
       const at = performance.now();
       await transaction(first, (tx) => exchange(tx, second));
       tell(`Exchanged in ${Math.round(performance.now() - at)} ms, at attempt ${attempt}.`);
@@ -42,13 +42,11 @@ export async function swap(first: Session, second: Session, options: PartitionOp
   return false;
 }
 
-/** Until fewer than `few` notes were left. Returns the last transaction that copied. */
-async function catchUp(session: Session, few: number): Promise<string> {
-  for (;;) {
-    const [row] = await session<{ noted: number; xact: string }[]>`
-      select noted::int as noted, xact::text as xact from tidings.partition_follow(${FOLLOW_BATCH}::int)`;
-    if (row!.noted < few) return row!.xact;
-  }
+/** Follows notes; tells how many, and in which transaction. */
+async function follow(session: Session): Promise<{ noted: number; xact: string }> {
+  const [row] = await session<{ noted: number; xact: string }[]>`
+    select noted::int as noted, xact::text as xact from tidings.partition_follow(${FOLLOW_BATCH}::int)`;
+  return row!;
 }
 
 async function exchange(tx: Session, second: Session): Promise<void> {
@@ -57,10 +55,10 @@ async function exchange(tx: Session, second: Session): Promise<void> {
     select not pg_try_advisory_xact_lock_shared(hashtextextended('tidings migrate', 0)) as migrating`;
   if (free!.migrating) throw new InTheWay("an upgrade is running");
   await tx`lock table tidings.notification in exclusive mode`;
-  const xact = await catchUp(second, 1);
-  const [own] = await second<
-    { moment: string; pid: number }[]
-  >`select clock_timestamp()::text as moment, pg_backend_pid() as pid`;
+  const { noted, xact } = await follow(second);
+  if (noted === FOLLOW_BATCH) throw new InTheWay("more is written than can be followed while writers wait");
+  const [own] = await second<{ moment: string; pid: number }[]>`
+    select clock_timestamp()::text as moment, pg_backend_pid() as pid`;
   for (const until = performance.now() + HOLD_MS; ; ) {
     const readers = await tx<{ pid: number; began: string }[]>`select pid, began::text as began
       from tidings.partition_readers(${own!.moment}::timestamptz, ${xact}::text::xid, array[${own!.pid}::int, pg_backend_pid()])`;
