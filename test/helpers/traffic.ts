@@ -5,7 +5,7 @@
 import type { Sql } from "../../src/db/client.ts";
 
 /** Between the statements of a lane: what is under test must be able to keep up on a machine that does other things too. */
-const PAUSE_MS = 10;
+const PAUSE_MS = 15;
 
 export interface Traffic {
   /** Milliseconds of each statement. */

@@ -6,6 +6,7 @@ create or replace function tidings.partition_copy(most int, out copied bigint, o
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   job tidings.partition_job;
@@ -39,6 +40,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
 as $$
 declare
   users text[];
@@ -70,6 +72,7 @@ create or replace function tidings.partition_compare(
   after_user text, most int, out last_user text, out entries bigint, out busy bigint, out wrong text[]
 ) language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 declare
   upto text;

@@ -7,6 +7,7 @@ language plpgsql security definer
 set search_path = tidings, pg_temp
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
 as $$
 declare
   pruned int;
