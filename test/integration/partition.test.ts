@@ -48,8 +48,8 @@ async function fill(each: number): Promise<void> {
   }
 }
 
-async function streams(): Promise<SocketClient[]> {
-  const app = await instance(db.url);
+async function streams(feed: string): Promise<SocketClient[]> {
+  const app = await instance(db.url, { env: { FEED: feed } });
   apps.push(app);
   const users = Array.from({ length: USERS }, (_, at) => at + 1);
   const open = users.map(async (user) => socket(`${app.ws}/ws/notifications/`, { headers: await app.auth(user) }));
@@ -101,30 +101,34 @@ function report(what: string, { waits }: ReturnType<typeof traffic>): void {
   console.log(`${what}: ${sorted.length} statements, p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, longest ${at(1)} ms`);
 }
 
-test("with streams open and everybody writing: nothing is lost or doubled, nobody fails, nobody waits long", async () => {
-  await fill(500);
-  const open = await streams();
-  const writing = busy();
-  await eventually(() => writing.waits.length > 100);
-  const { code, out, err } = await run(["partition", "--partitions", "8", "--batch", "300"]);
-  assert.equal([code, err], [0, ""], out);
-  assert.match(out, /entries compared and equal/);
-  assert.match(out, /Exchanged in \d+ ms/);
-  const during = writing.waits.length;
-  await eventually(() => writing.waits.length > during + 200);
-  await writing.stop();
-  assert.equal(writing.failures, []);
-  report("while it was partitioned", writing);
-  assert.ok(writing.waits.at(-1)! < LONGEST_WAIT, "somebody waited");
-  assert.equal(await layout(), { kind: "p", old: true, job: false });
-  await checkInvariants(db.sql);
-  console.log(`${out.trim()}\n${await checkStreams(open)} frames, each once and in order`);
-  assert.equal(
-    apps[0]!.log.filter((line) => line.startsWith("error")),
-    [],
-  );
-  assert.match((await run(["doctor"])).out, "All is well.");
-});
+for (const feed of ["notify", "wal"]) {
+  test(`with streams open and everybody writing: nothing is lost or doubled, nobody fails, nobody waits long (${feed})`, async () => {
+    await fill(500);
+    const open = await streams(feed);
+    const writing = busy();
+    await eventually(() => writing.waits.length > 100);
+    const { code, out, err } = await run(["partition", "--partitions", "8", "--batch", "300"]);
+    assert.equal([code, err], [0, ""], out);
+    assert.match(out, /entries compared and equal/);
+    assert.match(out, /Exchanged in \d+ ms/);
+    const during = writing.waits.length;
+    await eventually(() => writing.waits.length > during + 200);
+    await writing.stop();
+    assert.equal(writing.failures, []);
+    report("while it was partitioned", writing);
+    assert.ok(writing.waits.at(-1)! < LONGEST_WAIT, "somebody waited");
+    assert.equal(await layout(), { kind: "p", old: true, job: false });
+    const slots = await db.sql`select from pg_replication_slots where database = current_database() and active`;
+    assert.is(slots.length, feed === "wal" ? 1 : 0, "the feed is the one that was asked for");
+    await checkInvariants(db.sql);
+    console.log(`${out.trim()}\n${await checkStreams(open)} frames, each once and in order`);
+    assert.equal(
+      apps[0]!.log.filter((line) => line.startsWith("error")),
+      [],
+    );
+    assert.match((await run(["doctor"])).out, "All is well.");
+  });
+}
 
 test("asked to stop, killed, and run twice at once: it goes on where it was, and what was written meanwhile is there", async () => {
   await fill(300);
