@@ -2,9 +2,10 @@
  * Partitions tidings.notification by hash of user_id while everybody goes on writing and reading
  * (how: sql/tidings/functions/partition.sql). Every step is a short transaction and is recorded: whatever ends this, running it again goes on.
  */
+
+import { sleep } from "../deadline.ts";
 import { TidingsError } from "../errors.ts";
 import type { Sql } from "./client.ts";
-import { sleep } from "./deadline.ts";
 import { exclusively, type PartitionOptions, passing, patiently, type Session } from "./partition_session.ts";
 import { swap } from "./partition_swap.ts";
 

@@ -3,9 +3,9 @@
  * long. Lock timeouts are shorter than the deadlock detector's, so that in any circle of waits it is we who step back.
  */
 import { backoff } from "../backoff.ts";
+import { sleep } from "../deadline.ts";
 import { TidingsError } from "../errors.ts";
 import type { Sql } from "./client.ts";
-import { sleep } from "./deadline.ts";
 import { openSingle, type Single } from "./single.ts";
 
 const LEAVE_MS = 2_000;

@@ -3,7 +3,7 @@
  * snapshot is left that could not see them, readers too, for the renaming alone. Whatever is in the way, it lets go and tries again.
  */
 import { jitter } from "../backoff.ts";
-import { sleep } from "./deadline.ts";
+import { sleep } from "../deadline.ts";
 import { type PartitionOptions, passing, type Session, transaction } from "./partition_session.ts";
 
 const FOLLOW_BATCH = 2_000;
