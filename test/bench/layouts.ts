@@ -49,9 +49,7 @@ export const indexesOf = (layout: Layout): readonly string[] => [
   `create ${layout === "range" ? "" : "unique "}index notification_key on tidings.notification (user_id, key) where key is not null`,
   `create index notification_unread on tidings.notification (user_id, type)
     where message is not null and not is_read and archived_at is null`,
-  layout === "hash"
-    ? "create index notification_age on tidings.notification (created_at)" // as sql/tidings/functions/partition.sql has it
-    : "create index notification_age on tidings.notification using brin (created_at) with (autosummarize = on)",
+  "create index notification_age on tidings.notification (created_at)",
 ];
 
 export async function fill(sql: Sql, layout: Layout, rows: number, start: Date): Promise<Filled> {

@@ -94,4 +94,15 @@ test("a parcel of a long transaction is young when it can first be read", async 
   assert.is(row!.young, true);
 });
 
+test("a round with nothing due reads a few pages, also where new entries stand on pages of pruned ones", async () => {
+  await aged("g", 20_000, 20_000);
+  while ((await prune(5_000)) > 0);
+  await s.sql`vacuum analyze tidings.notification`;
+  await s.sql`insert into note (recipient, body) select 'g', 'again' from generate_series(1, 20000)`;
+  const [row] = await s.sql.unsafe(`explain (analyze, buffers, format json)
+    select user_id, id from tidings.notification where created_at < now() - interval '30 days' order by created_at limit 1000`);
+  const read = (row as unknown as { "QUERY PLAN": [{ Plan: Record<string, number> }] })["QUERY PLAN"][0].Plan;
+  assert.ok(read["Shared Hit Blocks"]! + read["Shared Read Blocks"]! < 20, JSON.stringify(read));
+});
+
 test.run();

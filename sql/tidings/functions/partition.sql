@@ -123,9 +123,8 @@ begin
     from pg_index i join pg_class c on c.oid = i.indexrelid
     where indrelid = old.oid and indisvalid and not exists (select from pg_constraint where conindid = c.oid and contype in ('p', 'u'))
   loop
-    -- BRIN forgets no old row whose place a new one has taken: after a month retention would read every page for each batch
     execute format('create %sindex %I on tidings.notification_new%s', case when one.indisunique then 'unique ' end,
-      one.relname || '_new', case one.relname when 'notification_age' then ' using btree (created_at)' else one.def end);
+      one.relname || '_new', one.def);
   end loop;
   for one in select attname, attstattarget, attoptions from pg_attribute
     where attrelid = old.oid and attnum > 0 and (coalesce(attstattarget, -1) <> -1 or attoptions is not null)

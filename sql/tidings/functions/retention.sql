@@ -13,7 +13,7 @@ declare
   pruned int;
 begin
   with old as (
-    select user_id, id from notification where created_at < cutoff limit most for update skip locked
+    select user_id, id from notification where created_at < cutoff order by created_at limit most for update skip locked
   ), gone as (  -- by key: a ctid is unique in one partition only; by one look-up each, whatever the planner expects
     delete from notification n using old where n.user_id = old.user_id and n.id = old.id
     returning n.user_id, n.id, (n.message is not null and not n.is_read and n.archived_at is null)::int unread
