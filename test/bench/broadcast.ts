@@ -1,9 +1,10 @@
 /** One statement for many recipients, some of them connected: how long it takes, and until the last of them heard. */
-import type { Bench, Server } from "./bench.ts";
+import type { Bench, Contender } from "./bench.ts";
+import { byName, patience } from "./contender.ts";
 import { median, table } from "./numbers.ts";
 
 interface Round {
-  readonly statement: number;
+  readonly published: number;
   readonly heard: number;
 }
 
@@ -11,51 +12,50 @@ export async function run(bench: Bench): Promise<string> {
   const recipients = bench.quick ? 2_000 : 20_000;
   const connected = bench.quick ? 200 : 1_000;
   const rounds = bench.quick ? 1 : 3;
-  const load = bench.load();
-  const writer = bench.writer();
-  const floor = await bench.floor(await bench.database());
-  const tidings = await bench.tidings(await bench.database());
+  const contenders = await bench.contenders();
+  const loads = new Map(contenders.map((one) => [one, bench.load()]));
   const users = Array.from({ length: connected }, (_, at) => Math.floor((at * recipients) / connected) + 1);
-  await load.call("open", { group: "floor", targets: await floor.targets(users), kind: "bare" });
-  await load.call("open", { group: "tidings", targets: await tidings.targets(users), kind: "ws" });
-  const played = new Map<Server, Round[]>([
-    [floor, []],
-    [tidings, []],
-  ]);
-  let n = 0;
-  let lost = 0;
-  for (let round = 0; round <= rounds; round++) {
-    for (const [server, results] of played) {
-      n++;
+  for (const one of contenders) {
+    await loads.get(one)!.call("open", { group: one.name, targets: await one.targets(users), kind: one.kind });
+  }
+  const played = new Map<Contender, Round[]>(contenders.map((one) => [one, []]));
+  const lost = new Map<Contender, number>(contenders.map((one) => [one, 0]));
+  for (let n = 1; n <= rounds + 1; n++) {
+    for (const one of contenders) {
+      bench.say(`broadcast: round ${n} of ${rounds + 1}, ${one.name}`);
+      const load = loads.get(one)!;
       await load.call("expect", { from: n, most: 1, copies: connected, users: 0 });
-      const text = server === floor ? floorText(recipients, n) : tidingsText(recipients, n);
-      const { sent, acked } = await writer.call("run", { url: server.database.url, text });
-      const arrivals = await load.call("arrivals", { count: 1, timeoutMs: 10_000 });
-      lost += arrivals.lost;
-      if (round > 0) results.push({ statement: acked - sent, heard: arrivals.at[0]! - sent });
+      const work = () => one.broadcast({ recipients, n });
+      const profiled = one.kind === "ws" && n > rounds;
+      const { sent, acked } = await (profiled ? bench.profiled(one, `${recipients} recipients`, work) : work());
+      const arrivals = await load.call("arrivals", { count: 1, quietMs: patience(one) });
+      lost.set(one, lost.get(one)! + arrivals.lost);
+      if (!one.rival && arrivals.lost > 0) process.exitCode = 1;
+      if (n > 1) played.get(one)!.push({ published: acked - sent, heard: arrivals.at[0]! - sent });
     }
   }
-  if (lost > 0) process.exitCode = 1;
-  const of = (server: Server, key: keyof Round): number => median(played.get(server)!.map((one) => one[key]));
-  const row = (label: string, key: keyof Round): (string | number)[] => [
-    label,
-    of(tidings, key) / of(floor, key),
-    of(floor, key),
-    of(tidings, key),
-  ];
-  return `${recipients} recipients in one statement, ${connected} of them connected; ${rounds} rounds, medians. The floor notifies ${recipients} times and stores nothing. Lost: ${lost}.
+  const of = (one: Contender, key: keyof Round): number => median(played.get(one)!.map((round) => round[key]));
+  const values = (key: keyof Round) => byName(contenders.map((one) => [one, of(one, key)] as const));
+  bench.figure({ label: `${recipients} recipients in one statement, ms`, values: values("published") });
+  bench.figure({ label: "until the last connected one heard, ms", values: values("heard") });
+  const [floor, ...others] = contenders;
+  const ratio = (one: Contender, key: keyof Round): number => of(one, key) / of(floor!, key);
+  return `${recipients} recipients in one statement, ${connected} of them connected; ${rounds} interleaved rounds, medians. The floor notifies ${recipients} times and stores nothing; the rivals' application stores a row for each in one statement and then publishes.
 
 ${table(
-  ["", "ratio", "floor", "tidings"],
-  [row("statement, ms", "statement"), row("until the last connected one heard, ms", "heard")],
+  ["ratio to the floor", ...others.map((one) => one.name)],
+  [
+    ["stored and published", ...others.map((one) => ratio(one, "published"))],
+    ["until the last connected one heard", ...others.map((one) => ratio(one, "heard"))],
+  ],
+)}
+
+${table(
+  ["absolute", ...contenders.map((one) => one.name)],
+  [
+    ["stored and published, ms", ...contenders.map((one) => of(one, "published"))],
+    ["until the last connected one heard, ms", ...contenders.map((one) => of(one, "heard"))],
+    ["lost", ...contenders.map((one) => String(lost.get(one)))],
+  ],
 )}`;
 }
-
-const tidingsText = (recipients: number, n: number): string =>
-  `select tidings.broadcast(array(select generate_series(1, ${recipients})::bigint), 'A row', 'Row ${n} was written', 'row',
-    jsonb_build_object('n', ${n}))`;
-
-const floorText = (recipients: number, n: number): string => `
-  select count(pg_notify('floor', jsonb_build_object('to', u, 'type', 'notification', 'title', 'A row',
-    'message', 'Row ${n} was written', 'notification_type', 'row', 'is_read', false, 'data', jsonb_build_object('n', ${n}))::text))
-  from generate_series(1, ${recipients}) u`;

@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import postgres from "postgres";
 import { WebSocket, WebSocketServer } from "ws";
+import { frameOf } from "./row.ts";
 import { serve } from "./rpc.ts";
 
 const users = new Map<string, WebSocket[]>();
@@ -27,23 +28,17 @@ const handlers = {
       if (own) own.push(socket);
       else users.set(user, [socket]);
       const replay = Number(new URLSearchParams(query).get("replay") ?? 0);
-      for (let n = 1; n <= replay; n++) socket.send(frame(n));
+      for (let n = 1; n <= replay; n++) socket.send(JSON.stringify(frameOf(n)));
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", 8192, resolve));
     return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
   },
-  /** A bare loop over the sockets of a user. */
+  /** A bare loop over the sockets of a user, of one prepared string. */
   blast({ user, n }: { user: number; n: number }): void {
-    for (const socket of users.get(String(user)) ?? []) if (socket.readyState === WebSocket.OPEN) socket.send(frame(n));
+    const text = JSON.stringify(frameOf(n));
+    for (const socket of users.get(String(user)) ?? []) if (socket.readyState === WebSocket.OPEN) socket.send(text);
   },
 };
-
-/** About as long as a notification frame. */
-function frame(n: number): string {
-  const data = { id: n, notification_id: n, title: "A row", message: `Row ${n} was written`, notification_type: "row" };
-  const more = { is_read: false, created_at: "2025-12-11T08:12:34.123456Z", timestamp: "2025-12-11T08:12:34.123456Z" };
-  return JSON.stringify({ type: "notification", id: n, data: { ...data, ...more, data: { n }, n } });
-}
 
 export type FloorHandlers = typeof handlers;
 serve(handlers);

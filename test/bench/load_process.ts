@@ -42,47 +42,75 @@ function heard(frame: Buffer, user: number): void {
   if (seen <= expected.copies && --missing === 0) done?.();
 }
 
-/** Counted as open when the first frame is there, or with `bare` when the handshake is answered. */
-function openSocket(target: Target, bare: boolean, replay: number): Promise<WebSocket> {
+/** How a stream is spoken. Counted as open when the first frame is there; the bare ones when the handshake is answered. */
+export type StreamKind = "bare" | "ws" | "sse" | "baresse" | "socketio";
+
+/** Engine.IO 4 as its client speaks it: open packet, then joining the namespace with a user id; pings are answered. */
+function speakSocketIo(socket: WebSocket, data: Buffer, user: number): "joined" | "event" | "other" {
+  const [engine, packet] = [data[0], data[1]];
+  if (engine === 0x30) socket.send(`40{"user":${user}}`);
+  else if (engine === 0x32) socket.send("3");
+  else if (engine === 0x34) return packet === 0x30 ? "joined" : "event";
+  return "other";
+}
+
+function openSocket(target: Target, kind: StreamKind, replay: number): Promise<WebSocket> {
   return new Promise((resolve, reject) => {
     const headers = target.authorization ? { authorization: target.authorization } : {};
     const socket = new WebSocket(target.url, { headers, perMessageDeflate: false, skipUTF8Validation: true });
     let left = replay;
-    let first = !bare;
+    let first = kind !== "bare";
     socket.on("message", (data: Buffer) => {
-      if (first) {
+      if (kind === "socketio") {
+        const said = speakSocketIo(socket, data, target.user);
+        if (said === "event") heard(data, target.user);
+        else if (said === "joined") resolve(socket);
+      } else if (first) {
         first = false;
         if (left === 0) resolve(socket);
       } else if (left > 0) {
         if (numberIn(data) >= 0 && --left === 0) resolve(socket);
       } else heard(data, target.user);
     });
-    socket.once("error", reject);
+    socket.on("error", reject);
     socket.once("close", (code) => reject(new Error(`closed with ${code}`)));
-    if (bare && replay === 0) socket.once("open", () => resolve(socket));
+    if (kind === "bare" && replay === 0) socket.once("open", () => resolve(socket));
   });
 }
 
-function openSse(target: Target): Promise<ClientRequest> {
+function openSse(target: Target, bare: boolean): Promise<ClientRequest> {
   return new Promise((resolve, reject) => {
-    const headers = target.authorization ? { authorization: target.authorization } : {};
+    const headers = {
+      accept: "text/event-stream",
+      ...(target.authorization && { authorization: target.authorization }),
+    };
     const request = get(target.url, { headers, agent: false }, (response) => {
       if (response.statusCode !== 200) reject(new Error(`answered ${response.statusCode}`));
-      response.once("data", () => resolve(request));
-      response.resume();
+      if (bare) resolve(request);
+      else response.once("data", () => resolve(request));
+      response.on("error", reject).resume();
     });
     request.on("error", reject);
   });
 }
 
+/** Until all is there, or for a time nothing has come. */
+async function stillness(quietMs: number): Promise<void> {
+  let watch: NodeJS.Timeout | undefined;
+  await new Promise<void>((resolve) => {
+    done = resolve;
+    let before = -1;
+    watch = setInterval(() => {
+      if (missing === before) resolve();
+      before = missing;
+    }, quietMs);
+  });
+  clearInterval(watch);
+}
+
 const handlers = {
   /** Opens streams and resolves when all are open. `replay`: and that many rows have come on each. */
-  async open(args: {
-    group: string;
-    targets: Target[];
-    kind: "bare" | "ws" | "sse";
-    replay?: number;
-  }): Promise<number> {
+  async open(args: { group: string; targets: Target[]; kind: StreamKind; replay?: number }): Promise<number> {
     const { targets, kind, replay = 0 } = args;
     const began = clock();
     const open: (WebSocket | ClientRequest)[] = [];
@@ -90,7 +118,8 @@ const handlers = {
     const lane = async (): Promise<void> => {
       while (next < targets.length) {
         const target = targets[next++]!;
-        open.push(kind === "sse" ? await openSse(target) : await openSocket(target, kind === "bare", replay));
+        const sse = kind === "sse" || kind === "baresse";
+        open.push(sse ? await openSse(target, kind === "baresse") : await openSocket(target, kind, replay));
       }
     };
     await Promise.all(Array.from({ length: IN_FLIGHT }, lane));
@@ -108,17 +137,12 @@ const handlers = {
     doubled = 0;
     astray = 0;
   },
-  /** Resolves when `count` rows are there, or after `timeoutMs`. */
-  async arrivals({ count, timeoutMs }: { count: number; timeoutMs: number }): Promise<Arrivals> {
+  /** Resolves when `count` rows are there, or when nothing at all came for `quietMs` (default 10 s). */
+  async arrivals({ count, quietMs = 10_000 }: { count: number; quietMs?: number }): Promise<Arrivals> {
     const { seen, at, copies } = expected!;
     const lacking = (): number => seen.subarray(0, count).reduce((sum, one) => sum + Math.max(0, copies - one), 0);
     missing = lacking();
-    if (missing > 0) {
-      await new Promise<void>((resolve) => {
-        done = resolve;
-        setTimeout(resolve, timeoutMs);
-      });
-    }
+    if (missing > 0) await stillness(quietMs);
     return { at: at.slice(0, count), lost: lacking(), doubled, astray };
   },
 };

@@ -10,7 +10,8 @@ export interface Probe {
   rss(): Promise<number>;
   /** CPU milliseconds used so far, user and system. */
   cpu(): Promise<number>;
-  profile<T>(run: () => Promise<T>): Promise<{ result: T; profile: string }>;
+  /** A CPU profile as the inspector writes it; null where the process has none. */
+  profile<T>(run: () => Promise<T>): Promise<{ result: T; profile: string | null }>;
   close(): void;
 }
 

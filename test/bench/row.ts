@@ -5,6 +5,14 @@ export function userOf(n: number, users: number): number {
   return ((Math.imul(n, 0x9e3779b1) >>> 0) % users) + 1;
 }
 
+/** What is sent of row `n` by those who build their messages themselves: a notification frame as Tidings sends it. */
+export function frameOf(n: number): object {
+  const created_at = new Date().toISOString().replace("Z", "000Z");
+  const names = { title: "A row", message: `Row ${n} was written`, notification_type: "row" };
+  const more = { is_read: false, created_at, timestamp: created_at };
+  return { type: "notification", id: n, data: { id: n, notification_id: n, ...names, ...more, data: { n }, n } };
+}
+
 /** The number of the row in a frame's text; -1 where it holds none. */
 export function numberIn(frame: Buffer): number {
   let at = frame.indexOf('"n":');

@@ -1,41 +1,32 @@
-/** What publishing costs the writer: the same inserts without a trigger, with the floor's and with Tidings' trigger. */
-import type { Bench, Database } from "./bench.ts";
+/** What publishing costs the writer: the same inserts bare, with the floor's and Tidings' trigger, and published by hand. */
+import type { Bench } from "./bench.ts";
 import { median, table } from "./numbers.ts";
+import type { Rows, Written } from "./writer_process.ts";
 
 const USERS = 1_000;
+const WIDTHS = [1, 8];
 
 interface Contender {
   readonly name: string;
-  readonly database: Database;
   readonly rates: Map<number, number[]>;
   readonly acks: Map<number, number[]>;
   next: number;
+  write(rows: Rows): Promise<Written>;
 }
 
 export async function run(bench: Bench): Promise<string> {
-  const writer = bench.writer();
   const bare = await bench.database();
-  const floor = await bench.floor(await bench.database());
-  const tidings = await bench.tidings(await bench.database());
-  const contenders = [{ name: "bare insert", database: bare }, floor, tidings].map(
-    ({ name, database }): Contender => ({ name, database, rates: new Map(), acks: new Map(), next: 1 }),
+  const plain = (rows: Rows) => bench.writer().call("write", { ...rows, url: bare.url, table: "source" });
+  const contenders = [{ name: "bare insert", write: plain }, ...(await bench.contenders())].map(
+    ({ name, write }): Contender => ({ name, write, rates: new Map(), acks: new Map(), next: 1 }),
   );
-  const widths = [1, 8];
   const rounds = bench.quick ? 1 : 3;
+  const seconds = bench.quick ? 0.5 : 1;
   for (let round = 0; round <= rounds; round++) {
-    for (const connections of widths) {
+    bench.say(`writer: round ${round} of ${rounds}`);
+    for (const connections of WIDTHS) {
       for (const one of contenders) {
-        const seconds = bench.quick ? 0.5 : 1;
-        const job = {
-          url: one.database.url,
-          table: "source",
-          users: USERS,
-          from: one.next,
-          seconds,
-          rate: 0,
-          connections,
-        };
-        const { sent, ackMs } = await writer.call("write", job);
+        const { sent, ackMs } = await one.write({ users: USERS, from: one.next, seconds, rate: 0, connections });
         one.next += sent.length;
         if (round === 0) continue; // warm
         one.rates.set(connections, [...(one.rates.get(connections) ?? []), sent.length / seconds]);
@@ -43,30 +34,38 @@ export async function run(bench: Bench): Promise<string> {
       }
     }
   }
+  figures(bench, contenders);
+  return report(contenders, rounds);
+}
+
+const rate = (one: Contender, width: number): number => median(one.rates.get(width)!);
+const ack = (one: Contender, width: number): number => median(one.acks.get(width)!);
+
+function figures(bench: Bench, contenders: readonly Contender[]): void {
+  for (const width of WIDTHS) {
+    bench.figure({
+      label: `inserts per second, ${width === 1 ? "1 writer" : `${width} writers`}, nobody connected`,
+      values: Object.fromEntries(contenders.map((one) => [one.name, rate(one, width)])),
+      goals: [{ of: "bare insert", least: 0.25 }],
+    });
+  }
+}
+
+function report(contenders: readonly Contender[], rounds: number): string {
   const [first, ...others] = contenders as [Contender, ...Contender[]];
-  const rate = (one: Contender, width: number): number => median(one.rates.get(width)!);
-  const ack = (one: Contender, width: number): number => median(one.acks.get(width)!);
-  return `One row per transaction; ${rounds} interleaved rounds, medians.
+  const rows = (value: (one: Contender, of: typeof rate, width: number) => number, list: readonly Contender[]) => [
+    ...WIDTHS.map((width) => [`inserts per second, ${width} writers`, ...list.map((one) => value(one, rate, width))]),
+    ...WIDTHS.map((width) => [`insert p50, ${width} writers, ms`, ...list.map((one) => value(one, ack, width))]),
+  ];
+  return `One row per transaction, nobody connected; ${rounds} interleaved rounds, medians. The rivals' time includes publishing, but for Socket.IO, whose emits cannot be awaited.
 
 ${table(
   ["ratio to a bare insert", ...others.map((one) => one.name)],
-  [
-    ...widths.map((width) => [
-      `inserts per second, ${width} writers`,
-      ...others.map((one) => rate(one, width) / rate(first, width)),
-    ]),
-    ...widths.map((width) => [
-      `insert p50, ${width} writers`,
-      ...others.map((one) => ack(one, width) / ack(first, width)),
-    ]),
-  ],
+  rows((one, of, width) => of(one, width) / of(first, width), others),
 )}
 
 ${table(
   ["absolute", ...contenders.map((one) => one.name)],
-  [
-    ...widths.map((width) => [`inserts per second, ${width} writers`, ...contenders.map((one) => rate(one, width))]),
-    ...widths.map((width) => [`insert p50, ${width} writers, ms`, ...contenders.map((one) => ack(one, width))]),
-  ],
+  rows((one, of, width) => of(one, width), contenders),
 )}`;
 }

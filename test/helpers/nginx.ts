@@ -96,8 +96,8 @@ function directives({ upstream, replace = {} }: Site): string {
   return text;
 }
 
-/** Held all at once, so that they differ, and then let go. */
-async function freePorts(count: number): Promise<number[]> {
+/** Free ports of the loopback. Held all at once, so that they differ, and then let go. */
+export async function freePorts(count: number): Promise<number[]> {
   const held = await Promise.all(
     Array.from({ length: count }, async (): Promise<Server> => {
       const server = createServer();
@@ -110,7 +110,7 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-function isListening(port: number): Promise<boolean> {
+export function isListening(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ port, host: "127.0.0.1" });
     socket.on("connect", () => resolve(true)).on("error", () => resolve(false));

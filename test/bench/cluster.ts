@@ -1,0 +1,57 @@
+/** The Postgres of a run: embedded, durable as it is shipped, commit times kept for the latencies; or BENCH_DATABASE_URL. */
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import postgres from "postgres";
+import { startEmbedded } from "../../src/embedded/start.ts";
+import { treeCpu } from "./processes.ts";
+
+export interface Cluster {
+  readonly url: string;
+  readonly admin: postgres.Sql;
+  /** One line about it. */
+  readonly description: string;
+  /** CPU milliseconds of the server and all its backends; NaN where it runs elsewhere. */
+  cpu(): number;
+  stop(): Promise<void>;
+}
+
+/** @param profiled with pg_stat_statements, which costs some */
+export async function startCluster(profiled: boolean): Promise<Cluster> {
+  const server = await start(profiled);
+  const admin = postgres(server.url, { max: 1, onnotice() {} });
+  const [row] = await admin`select current_setting('server_version') as version, current_setting('fsync') as fsync,
+    current_setting('synchronous_commit') as sync, current_setting('shared_buffers') as buffers`;
+  const pid = await admin`select split_part(pg_read_file('postmaster.pid'), chr(10), 1)::int as pid`.then(
+    ([found]) => found!.pid as number,
+    () => Number.NaN,
+  );
+  return {
+    url: server.url,
+    admin,
+    description: `Postgres ${row!.version} (fsync ${row!.fsync}, synchronous_commit ${row!.sync}, shared_buffers ${row!.buffers})`,
+    cpu: () => treeCpu(pid),
+    async stop() {
+      await admin.end({ timeout: 1 });
+      await server.stop();
+    },
+  };
+}
+
+async function start(profiled: boolean): Promise<{ url: string; stop(): Promise<void> }> {
+  if (process.env.BENCH_DATABASE_URL) return { url: process.env.BENCH_DATABASE_URL, stop: async () => {} };
+  const folder = mkdtempSync(join(tmpdir(), "tidings-bench-"));
+  // As root the server runs under another account, which must reach its folder.
+  chmodSync(folder, 0o711);
+  const profiling = ["shared_preload_libraries=pg_stat_statements", "pg_stat_statements.track=all"];
+  const flags = ["track_commit_timestamp=on", ...(profiled ? profiling : [])];
+  const server = await startEmbedded({ dir: folder, flags });
+  return {
+    url: server.url,
+    async stop() {
+      await server.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
