@@ -35,6 +35,8 @@ export type Rival = keyof typeof RIVALS;
 
 export interface BenchOptions {
   readonly quick: boolean;
+  /** Quick, and so small that the numbers mean nothing: to see that it works. */
+  readonly tiny: boolean;
   /** Main file of another build, to be measured beside this one. */
   readonly against: string | undefined;
   /** Folder for CPU profiles of the servers. */
@@ -44,6 +46,8 @@ export interface BenchOptions {
 }
 
 export interface Bench extends BenchOptions {
+  /** The one of three sizes that this run is of. */
+  size(full: number, quick: number, tiny: number): number;
   /** An empty database, with the table `source` that writers insert into. */
   database(): Promise<Database>;
   floor(database: Database): Promise<Floor>;
@@ -109,6 +113,7 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
   return {
     ...options,
     ...createProfiler(options.profiles),
+    size: (full, quick, tiny) => (options.tiny ? tiny : options.quick ? quick : full),
     postgres: cluster.description,
     database,
     floor,

@@ -9,9 +9,9 @@ interface Round {
 }
 
 export async function run(bench: Bench): Promise<string> {
-  const recipients = bench.quick ? 2_000 : 20_000;
-  const connected = bench.quick ? 200 : 1_000;
-  const rounds = bench.quick ? 1 : 3;
+  const recipients = bench.size(20_000, 2_000, 50);
+  const connected = bench.size(1_000, 200, 10);
+  const rounds = bench.size(3, 1, 1);
   const contenders = await bench.contenders();
   const loads = new Map(contenders.map((one) => [one, bench.load()]));
   const users = Array.from({ length: connected }, (_, at) => Math.floor((at * recipients) / connected) + 1);

@@ -9,9 +9,9 @@ interface Round {
 }
 
 export async function run(bench: Bench): Promise<string> {
-  const count = bench.quick ? 5_000 : 15_000;
-  const users = bench.quick ? 200 : 1_000;
-  const rounds = bench.quick ? 1 : 3;
+  const count = bench.size(15_000, 5_000, 50);
+  const users = bench.size(1_000, 200, 20);
+  const rounds = bench.size(3, 1, 1);
   const contenders = await bench.contenders();
   const loads = new Map(contenders.map((one) => [one, bench.load()]));
   const results = new Map<Contender, Round[]>(contenders.map((one) => [one, []]));

@@ -16,8 +16,8 @@ interface Entrance {
 }
 
 export async function run(bench: Bench): Promise<string> {
-  const streams = bench.quick ? 500 : 2_000;
-  const rounds = bench.quick ? 2 : 5;
+  const streams = bench.size(2_000, 500, 20);
+  const rounds = bench.size(5, 2, 1);
   const users = Array.from({ length: streams }, (_, at) => at + 1);
   const contenders = await bench.contenders();
   const entrances = contenders.flatMap((server): Entrance[] => {

@@ -40,8 +40,8 @@ export interface Player {
 export const RATE = 500;
 
 export async function run(bench: Bench): Promise<string> {
-  const users = bench.quick ? 200 : 1_000;
-  const rounds = bench.quick ? 2 : 5;
+  const users = bench.size(1_000, 200, 20);
+  const rounds = bench.size(5, 2, 1);
   const players: Player[] = [];
   for (const server of await bench.contenders()) players.push(await enter(bench, server, users));
   for (let round = 0; round < rounds; round++) {
@@ -58,15 +58,15 @@ export async function enter(bench: Bench, server: Contender, users: number): Pro
   const targets = await server.targets(Array.from({ length: users }, (_, at) => at + 1));
   await load.call("open", { group: server.name, targets, kind: server.kind });
   const one: Player = { server, load, users, rounds: [], next: 1, lost: 0, doubled: 0, astray: 0 };
-  await phase(one, 0, bench.quick ? 1 : 2);
+  await phase(one, 0, bench.size(2, 1, 0.1));
   return one;
 }
 
 /** @param profiled whether this round may be measured under a profile */
 export async function play(bench: Bench, one: Player, profiled: boolean): Promise<Round> {
   const { server } = one;
-  const steady = await phase(one, RATE, bench.quick ? 1 : 2);
-  const saturate = (): Promise<Phase> => phase(one, 0, bench.quick ? 1 : 1.5);
+  const steady = await phase(one, RATE, bench.size(2, 1, 0.1));
+  const saturate = (): Promise<Phase> => phase(one, 0, bench.size(1.5, 1, 0.1));
   const [cpu, postgres] = [await server.probe.cpu(), bench.postgresCpu()];
   const peak =
     profiled && server.kind === "ws"

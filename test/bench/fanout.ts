@@ -11,8 +11,8 @@ interface Round {
 const ROOM = "/ws/chat/room/1/";
 
 export async function run(bench: Bench): Promise<string> {
-  const sockets = bench.quick ? 500 : 5_000;
-  const rounds = bench.quick ? 3 : 9;
+  const sockets = bench.size(5_000, 1_000, 20);
+  const rounds = bench.size(9, 3, 1);
   const floor = await bench.floor(await bench.database());
   const tidings = await bench.tidings(await bench.database(), undefined, undefined, { DOMAIN: "on" });
   const contenders: Contender[] = [floor, tidings];

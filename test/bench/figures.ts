@@ -8,8 +8,8 @@ export interface Figure {
   readonly label: string;
   /** By contender; text where there is no number to give. */
   readonly values: Readonly<Record<string, number | string>>;
-  /** What the ratio in front is to; default the floor. */
-  readonly base?: string;
+  /** Further ones that goals are set to, told with the label. */
+  readonly beside?: Readonly<Record<string, number>>;
   readonly goals?: readonly Goal[];
 }
 
@@ -30,16 +30,19 @@ export function createFigures(): { add(figure: Figure): void; report(): string }
   };
 }
 
-function ratio({ values }: Figure, to: string): number {
-  const [ours, other] = [values[OURS], values[to]];
+function ratio({ values, beside }: Figure, to: string): number {
+  const [ours, other] = [values[OURS], values[to] ?? beside?.[to]];
   return typeof ours === "number" && typeof other === "number" ? ours / other : Number.NaN;
 }
 
 function overview(figures: readonly Figure[]): string {
   const names = [...new Set(figures.flatMap((one) => Object.keys(one.values)))];
   const rows = figures.map((one) => [
-    one.label,
-    ratio(one, one.base ?? "floor"),
+    one.label +
+      Object.entries(one.beside ?? {})
+        .map(([name, value]) => ` (${name}: ${show(value)})`)
+        .join(""),
+    ratio(one, "floor"),
     ...names.map((name) => one.values[name] ?? ""),
   ]);
   return table(["", "tidings : floor", ...names], rows);

@@ -4,7 +4,7 @@ import type { StreamKind } from "./load_process.ts";
 import { table } from "./numbers.ts";
 
 export async function run(bench: Bench): Promise<string> {
-  const streams = bench.quick ? 1_000 : 5_000;
+  const streams = bench.size(5_000, 1_000, 20);
   const users = Array.from({ length: streams }, (_, at) => at + 1);
   const load = bench.load();
 
@@ -16,9 +16,9 @@ export async function run(bench: Bench): Promise<string> {
     // What the first connections bring with them, code and pools, is no cost of a stream.
     await open(Math.min(500, streams), "warm");
     await load.call("close", { group: "warm" });
-    const before = await settled(one);
+    const before = await settled(one, bench.size(1_500, 1_500, 50));
     await open(streams, "idle");
-    const after = await settled(one);
+    const after = await settled(one, bench.size(1_500, 1_500, 50));
     await load.call("close", { group: "idle" });
     return (after - before) / streams;
   }
@@ -37,13 +37,8 @@ export async function run(bench: Bench): Promise<string> {
   }
   const { floor } = sockets;
   bench.figure({ label: "memory of an idle WebSocket, KB", values: sockets, goals: [{ of: "floor", most: 1.6 }] });
-  const bare = { "raw ws": floor!, ...sse };
-  bench.figure({
-    label: "memory of an idle SSE stream, KB",
-    values: bare,
-    base: "raw ws",
-    goals: [{ of: "raw ws", most: 2.5 }],
-  });
+  const goals = [{ of: "raw ws", most: 2.5 }];
+  bench.figure({ label: "memory of an idle SSE stream, KB", values: sse, beside: { "raw ws": floor! }, goals });
   const names = [...new Set([...Object.keys(sockets), ...Object.keys(sse)])];
   const row = (label: string, of: Record<string, number>, divisor: number): (string | number)[] => [
     label,
@@ -62,7 +57,8 @@ ${table(
 )}`;
 }
 
-async function settled(one: Contender): Promise<number> {
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
+/** What the collector and the kernel still give back, they have given back then. */
+async function settled(one: Contender, waitMs: number): Promise<number> {
+  await new Promise((resolve) => setTimeout(resolve, waitMs));
   return one.probe.rss();
 }

@@ -39,9 +39,10 @@ const known: Record<string, string> = {
   ...Object.fromEntries(Object.entries(ON_REQUEST).filter(([name]) => existsSync(here(name)))),
 };
 
-const HELP = `usage: npm run bench -- [--quick] [--rivals a,b] [--against FILE] [--profile FOLDER] [scenario …]
+const HELP = `usage: npm run bench -- [--quick | --tiny] [--rivals a,b] [--against FILE] [--profile FOLDER] [scenario …]
 
   --quick           small sizes and few rounds: all of it in about four minutes
+  --tiny            only to see that it works: the numbers mean nothing
   --rivals NAMES    of ${Object.keys(RIVALS).join(", ")}; "none" for the floor alone (default: all that are installed)
   --against FILE    main file of another build of Tidings, measured beside this one
   --profile FOLDER  profiles each scenario, writes .cpuprofile files there and prints where the time goes;
@@ -62,6 +63,7 @@ function parse() {
   try {
     const options = {
       quick: { type: "boolean", default: false },
+      tiny: { type: "boolean", default: false },
       rivals: { type: "string" },
       against: { type: "string" },
       profile: { type: "string" },
@@ -95,8 +97,9 @@ if (values.help) {
 for (const name of positionals) if (!(name in known)) refuse(`There is no scenario ${name}.`);
 const names = positionals.length > 0 ? positionals : Object.keys(SCENARIOS);
 if (values.against && !existsSync(values.against)) refuse(`There is no file ${values.against}.`);
-const { quick, against, profile } = values;
-console.log(`## Benchmark ${new Date().toISOString().slice(0, 16)}Z${quick ? " (quick)" : ""}\n`);
+const { tiny, against, profile } = values;
+const quick = values.quick || tiny;
+console.log(`## Benchmark ${new Date().toISOString().slice(0, 16)}Z${tiny ? " (tiny)" : quick ? " (quick)" : ""}\n`);
 const rivals = choose(values.rivals);
 if (profile) mkdirSync(profile, { recursive: true });
 
@@ -141,7 +144,7 @@ async function play(bench: Bench, name: string, step: string): Promise<void> {
   await bench.clear();
 }
 
-const bench = await createBench({ quick, against, profiles: profile, rivals });
+const bench = await createBench({ quick, tiny, against, profiles: profile, rivals });
 try {
   const machine = `${cpus().length} cores ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GB, ${process.platform}`;
   console.log(`${machine}; Node ${process.versions.node}; ${bench.postgres}\n`);

@@ -1,7 +1,7 @@
 /**
- * How an application makes a row known after it has written it. With a trigger there is nothing to do; Socket.IO's
- * emitter sends a NOTIFY of its own from a pool of ten connections and cannot be awaited; nchan is posted to over eight
- * kept connections. Used by the writers' process.
+ * How an application makes a row known after it has written it. With a trigger there is nothing to do. Socket.IO is
+ * one more node of its cluster, which has no sockets: its adapter sends a NOTIFY from a pool of ten connections, and an
+ * emit cannot be awaited. nchan is posted to over eight kept connections. Used by the writers' process.
  */
 import { frameOf } from "./row.ts";
 
@@ -25,10 +25,14 @@ export async function publisher(publish: Publish, database: string): Promise<Pub
 }
 
 async function socketIo(database: string): Promise<Publisher> {
-  const [{ default: pg }, { Emitter }] = await Promise.all([import("pg"), import("@socket.io/postgres-emitter")]);
-  const emitter = new Emitter(new pg.Pool({ connectionString: database }));
+  const [{ default: pg }, { Server }, { createAdapter }] = await Promise.all([
+    import("pg"),
+    import("socket.io"),
+    import("@socket.io/postgres-adapter"),
+  ]);
+  const io = new Server({ adapter: createAdapter(new pg.Pool({ connectionString: database })) });
   const to = (users: readonly number[], n: number): void => {
-    emitter.to(users.map((user) => `user:${user}`)).emit("notification", frameOf(n));
+    io.to(users.map((user) => `user:${user}`)).emit("notification", frameOf(n));
   };
   return { one: async (user, n) => to([user], n), many: async (users, n) => to(users, n) };
 }

@@ -15,8 +15,8 @@ interface Round {
 }
 
 export async function run(bench: Bench): Promise<string> {
-  const clients = bench.quick ? 500 : 5_000;
-  const rounds = bench.quick ? 1 : 3;
+  const clients = bench.size(5_000, 500, 20);
+  const rounds = bench.size(3, 1, 1);
   const users = Array.from({ length: clients }, (_, at) => at + 1);
   const contenders = await bench.contenders(["nchan"]);
   for (const one of contenders) {

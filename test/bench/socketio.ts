@@ -1,6 +1,7 @@
 /**
- * Starts Socket.IO. The writer inserts and then emits through `@socket.io/postgres-emitter`, which notifies over
- * Postgres; many recipients are one emit to many rooms. Emits cannot be awaited: they pile up in the emitter's pool.
+ * Starts Socket.IO. The writer inserts and then emits from a node of its own, whose adapter notifies the one with the
+ * sockets over Postgres; many recipients are one emit to many rooms. Emits cannot be awaited: they pile up in the pool.
+ * (Not by `@socket.io/postgres-emitter` 0.1.1: what it sends, the adapter 0.5 passes over.)
  */
 import type { Contender, Database, Workshop } from "./contender.ts";
 import { INSPECT, probe } from "./probe.ts";

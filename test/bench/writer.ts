@@ -20,8 +20,8 @@ export async function run(bench: Bench): Promise<string> {
   const contenders = [{ name: "bare insert", write: plain }, ...(await bench.contenders())].map(
     ({ name, write }): Contender => ({ name, write, rates: new Map(), acks: new Map(), next: 1 }),
   );
-  const rounds = bench.quick ? 1 : 3;
-  const seconds = bench.quick ? 0.5 : 1;
+  const rounds = bench.size(3, 1, 1);
+  const seconds = bench.size(1, 0.5, 0.05);
   for (let round = 0; round <= rounds; round++) {
     bench.say(`writer: round ${round} of ${rounds}`);
     for (const connections of WIDTHS) {
@@ -42,10 +42,12 @@ const rate = (one: Contender, width: number): number => median(one.rates.get(wid
 const ack = (one: Contender, width: number): number => median(one.acks.get(width)!);
 
 function figures(bench: Bench, contenders: readonly Contender[]): void {
+  const [bare, ...others] = contenders as [Contender, ...Contender[]];
   for (const width of WIDTHS) {
     bench.figure({
       label: `inserts per second, ${width === 1 ? "1 writer" : `${width} writers`}, nobody connected`,
-      values: Object.fromEntries(contenders.map((one) => [one.name, rate(one, width)])),
+      values: Object.fromEntries(others.map((one) => [one.name, rate(one, width)])),
+      beside: { [bare.name]: rate(bare, width) },
       goals: [{ of: "bare insert", least: 0.25 }],
     });
   }
