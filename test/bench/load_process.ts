@@ -130,6 +130,29 @@ const handlers = {
     for (const one of groups.get(group) ?? []) one instanceof WebSocket ? one.terminate() : one.destroy();
     groups.delete(group);
   },
+  /** One after the other: milliseconds from the handshake to the last of the replayed rows, each. */
+  async visit({ targets, replay }: { targets: Target[]; replay: number }): Promise<number[]> {
+    const times: number[] = [];
+    for (const target of targets) {
+      const began = clock();
+      const socket = await openSocket(target, "ws", replay);
+      times.push(clock() - began);
+      socket.terminate();
+    }
+    return times;
+  },
+  /** One request after the other over a kept connection: milliseconds each. */
+  async get({ targets }: { targets: Target[] }): Promise<number[]> {
+    const times: number[] = [];
+    for (const { url, authorization } of targets) {
+      const began = clock();
+      const answer = await fetch(url, { headers: authorization ? { authorization } : {} });
+      await answer.arrayBuffer();
+      if (!answer.ok) throw new Error(`${url} answered ${answer.status}`);
+      times.push(clock() - began);
+    }
+    return times;
+  },
   /** Forgets what was, and waits for these rows. `users` 0: whose they are is not checked. */
   expect({ from, most, copies = 1, users }: { from: number; most: number; copies?: number; users: number }): void {
     expected = { from, copies, users, seen: new Uint32Array(most), at: new Float64Array(most).fill(Number.NaN) };
