@@ -13,7 +13,7 @@ import type { Contender, Database, Server, Workshop } from "./contender.ts";
 import { createFigures, type Figure } from "./figures.ts";
 import { type Floor, startFloor } from "./floor.ts";
 import { hotTable } from "./hot.ts";
-import type { LoadHandlers } from "./load_process.ts";
+import type { LoadHandlers, Target } from "./load_process.ts";
 import { nchanMissing, startNchan } from "./nchan.ts";
 import { type Child, startChild } from "./rpc.ts";
 import { startSocketIo } from "./socketio.ts";
@@ -55,8 +55,13 @@ export interface Bench extends BenchOptions {
   tidings(database: Database, name?: string, main?: string, env?: TidingsOptions["env"]): Promise<Tidings>;
   /** The rivals of this run that are in `among`, each on a database of its own. */
   rivalsStarted(among?: readonly Rival[]): Promise<Contender[]>;
-  /** Floor, Tidings, the other build where there is one, and the rivals. */
-  contenders(among?: readonly Rival[]): Promise<[Floor, Tidings, ...Contender[]]>;
+  /** Floor, Tidings, the other build where there is one, and the rivals, each on a database of its own. */
+  contenders(among?: readonly Rival[], env?: TidingsOptions["env"]): Promise<[Floor, Tidings, ...Contender[]]>;
+  /** A load process for each, with a stream open to each of its targets. */
+  opened(
+    contenders: readonly Contender[],
+    targets: (one: Contender) => Promise<Target[]>,
+  ): Promise<Map<Contender, Child<LoadHandlers>>>;
   load(): Child<LoadHandlers>;
   writer(): Child<WriterHandlers>;
   /** CPU milliseconds of Postgres so far. */
@@ -100,6 +105,7 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
     return { url, sql };
   }
 
+  const load = (): Child<LoadHandlers> => child("load_process.ts");
   const floor: Bench["floor"] = (of) => startFloor(shop, of);
   const tidings: Bench["tidings"] = (of, name, main, env) =>
     startTidings(shop, of, { ...(name && { name }), ...(main && { main }), ...(env && { env }) });
@@ -119,13 +125,21 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
     floor,
     tidings,
     rivalsStarted,
-    async contenders(among) {
+    async contenders(among, env) {
       const first = await floor(await database());
-      const ours = await tidings(await database());
-      const other = options.against ? [await tidings(await database(), "against", options.against)] : [];
+      const ours = await tidings(await database(), undefined, undefined, env);
+      const other = options.against ? [await tidings(await database(), "against", options.against, env)] : [];
       return [first, ours, ...other, ...(await rivalsStarted(among))];
     },
-    load: () => child<LoadHandlers>("load_process.ts"),
+    load,
+    async opened(contenders, targets) {
+      const loads = new Map(contenders.map((one) => [one, load()]));
+      for (const one of contenders) {
+        const order = { group: one.name, targets: await targets(one), kind: one.kind };
+        await loads.get(one)!.call("open", order);
+      }
+      return loads;
+    },
     writer: shop.writing,
     postgresCpu: cluster.cpu,
     figure: figures.add,

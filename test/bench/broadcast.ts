@@ -1,25 +1,17 @@
 /** One statement for many recipients, some of them connected: how long it takes, and until the last of them heard. */
-import type { Bench, Contender } from "./bench.ts";
-import { byName, patience } from "./contender.ts";
-import { median, table } from "./numbers.ts";
-
-interface Round {
-  readonly published: number;
-  readonly heard: number;
-}
+import type { Bench } from "./bench.ts";
+import { patience } from "./contender.ts";
+import { table } from "./numbers.ts";
+import { createScores } from "./scores.ts";
 
 export async function run(bench: Bench): Promise<string> {
   const recipients = bench.size(20_000, 2_000, 50);
   const connected = bench.size(1_000, 200, 10);
   const rounds = bench.size(3, 1, 1);
   const contenders = await bench.contenders();
-  const loads = new Map(contenders.map((one) => [one, bench.load()]));
+  const scores = createScores<"published" | "heard" | "lost">(contenders);
   const users = Array.from({ length: connected }, (_, at) => Math.floor((at * recipients) / connected) + 1);
-  for (const one of contenders) {
-    await loads.get(one)!.call("open", { group: one.name, targets: await one.targets(users), kind: one.kind });
-  }
-  const played = new Map<Contender, Round[]>(contenders.map((one) => [one, []]));
-  const lost = new Map<Contender, number>(contenders.map((one) => [one, 0]));
+  const loads = await bench.opened(contenders, (one) => one.targets(users));
   for (let n = 1; n <= rounds + 1; n++) {
     for (const one of contenders) {
       bench.say(`broadcast: round ${n} of ${rounds + 1}, ${one.name}`);
@@ -28,34 +20,23 @@ export async function run(bench: Bench): Promise<string> {
       const work = () => one.broadcast({ recipients, n });
       const profiled = one.kind === "ws" && n > rounds;
       const { sent, acked } = await (profiled ? bench.profiled(one, `${recipients} recipients`, work) : work());
-      const arrivals = await load.call("arrivals", { count: 1, quietMs: patience(one) });
-      lost.set(one, lost.get(one)! + arrivals.lost);
-      if (!one.rival && arrivals.lost > 0) process.exitCode = 1;
-      if (n > 1) played.get(one)!.push({ published: acked - sent, heard: arrivals.at[0]! - sent });
+      const { at, lost } = await load.call("arrivals", { count: 1, quietMs: patience(one) });
+      if (!one.rival && lost > 0) process.exitCode = 1;
+      if (n > 1) scores.add(one, { published: acked - sent, heard: at[0]! - sent, lost });
     }
   }
-  const of = (one: Contender, key: keyof Round): number => median(played.get(one)!.map((round) => round[key]));
-  const values = (key: keyof Round) => byName(contenders.map((one) => [one, of(one, key)] as const));
-  bench.figure({ label: `${recipients} recipients in one statement, ms`, values: values("published") });
-  bench.figure({ label: "until the last connected one heard, ms", values: values("heard") });
-  const [floor, ...others] = contenders;
-  const ratio = (one: Contender, key: keyof Round): number => of(one, key) / of(floor!, key);
+  bench.figure({ label: `${recipients} recipients in one statement, ms`, values: scores.values("published") });
+  bench.figure({ label: "until the last connected one heard, ms", values: scores.values("heard") });
   return `${recipients} recipients in one statement, ${connected} of them connected; ${rounds} interleaved rounds, medians. The floor notifies ${recipients} times and stores nothing; the rivals' application stores a row for each in one statement and then publishes.
 
 ${table(
-  ["ratio to the floor", ...others.map((one) => one.name)],
+  ["", ...contenders.map((one) => one.name)],
   [
-    ["stored and published", ...others.map((one) => ratio(one, "published"))],
-    ["until the last connected one heard", ...others.map((one) => ratio(one, "heard"))],
-  ],
-)}
-
-${table(
-  ["absolute", ...contenders.map((one) => one.name)],
-  [
-    ["stored and published, ms", ...contenders.map((one) => of(one, "published"))],
-    ["until the last connected one heard, ms", ...contenders.map((one) => of(one, "heard"))],
-    ["lost", ...contenders.map((one) => String(lost.get(one)))],
+    scores.ratios("stored and published, ratio to the floor", "published"),
+    scores.ratios("until the last connected one heard, ratio", "heard"),
+    scores.row("stored and published, ms", "published"),
+    scores.row("until the last connected one heard, ms", "heard"),
+    scores.row("connected ones that did not", "lost"),
   ],
 )}`;
 }

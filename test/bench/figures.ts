@@ -13,9 +13,9 @@ export interface Figure {
   readonly goals?: readonly Goal[];
 }
 
-/** Wanted of Tidings' figure divided by another's. */
+/** Wanted of Tidings' figure divided by another's, or without another, of itself. */
 export interface Goal {
-  readonly of: string;
+  readonly of?: string;
   readonly most?: number;
   readonly least?: number;
 }
@@ -30,8 +30,8 @@ export function createFigures(): { add(figure: Figure): void; report(): string }
   };
 }
 
-function ratio({ values, beside }: Figure, to: string): number {
-  const [ours, other] = [values[OURS], values[to] ?? beside?.[to]];
+function ratio({ values, beside }: Figure, to: string | undefined): number {
+  const [ours, other] = [values[OURS], to === undefined ? 1 : (values[to] ?? beside?.[to])];
   return typeof ours === "number" && typeof other === "number" ? ours / other : Number.NaN;
 }
 
@@ -54,7 +54,12 @@ function goals(figures: readonly Figure[]): string {
       const is = ratio(figure, of);
       const held = is <= (most ?? Number.POSITIVE_INFINITY) && is >= (least ?? Number.NEGATIVE_INFINITY);
       const wanted = most === undefined ? `at least ${least}` : `at most ${most}`;
-      return [`${figure.label}, to ${of}`, wanted, show(is), Number.isNaN(is) ? "–" : held ? "held" : "missed"];
+      return [
+        `${figure.label}${of === undefined ? "" : `, to ${of}`}`,
+        wanted,
+        show(is),
+        Number.isNaN(is) ? "–" : held ? "held" : "missed",
+      ];
     }),
   );
   return rows.length === 0 ? "" : table(["goal", "wanted", "is", ""], rows);
