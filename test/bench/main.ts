@@ -111,6 +111,8 @@ const cut = new Promise<never>((_, reject) => {
   }
 });
 cut.catch(() => {});
+// Whoever reads along may leave, and still nothing is left running.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 // A scenario that was cut short leaves calls behind, to processes that are gone.
 process.on("unhandledRejection", (error) => console.error(`bench: left behind: ${error}`));
 
