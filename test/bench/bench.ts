@@ -109,11 +109,9 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
   const floor: Bench["floor"] = (of) => startFloor(shop, of);
   const tidings: Bench["tidings"] = (of, name, main, env) =>
     startTidings(shop, of, { ...(name && { name }), ...(main && { main }), ...(env && { env }) });
-  const rivalsStarted: Bench["rivalsStarted"] = async (among = options.rivals) => {
+  const rivalsStarted: Bench["rivalsStarted"] = (among = options.rivals) => {
     const wanted = options.rivals.filter((one) => among.includes(one));
-    const started: Contender[] = [];
-    for (const one of wanted) started.push(await RIVALS[one].start(shop, await database()));
-    return started;
+    return Promise.all(wanted.map(async (one) => RIVALS[one].start(shop, await database())));
   };
 
   return {
@@ -126,10 +124,14 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
     tidings,
     rivalsStarted,
     async contenders(among, env) {
-      const first = await floor(await database());
-      const ours = await tidings(await database(), undefined, undefined, env);
-      const other = options.against ? [await tidings(await database(), "against", options.against, env)] : [];
-      return [first, ours, ...other, ...(await rivalsStarted(among))];
+      const { against } = options;
+      const [first, ours, other, rivals] = await Promise.all([
+        database().then(floor),
+        database().then((of) => tidings(of, undefined, undefined, env)),
+        against ? [database().then((of) => tidings(of, "against", against, env))] : [],
+        rivalsStarted(among),
+      ]);
+      return [first, ours, ...(await Promise.all(other)), ...rivals];
     },
     load,
     async opened(contenders, targets) {
