@@ -2,23 +2,19 @@
  * What every scenario is handed: a Postgres, databases on it, servers and clients as child processes, a place for its
  * figures. Everything made here is stopped by `stop()`, also what a scenario that was cut short still tries to make.
  */
-import { randomBytes } from "node:crypto";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import process from "node:process";
-import postgres from "postgres";
 import { channelsMissing, startChannels } from "./channels.ts";
-import { startCluster } from "./cluster.ts";
-import type { Contender, Database, Server, Workshop } from "./contender.ts";
+import { type Cluster, createDatabase, startCluster } from "./cluster.ts";
+import type { Contender, Database, Workshop } from "./contender.ts";
 import { createFigures, type Figure } from "./figures.ts";
 import { type Floor, startFloor } from "./floor.ts";
-import { hotTable } from "./hot.ts";
 import type { LoadHandlers, Target } from "./load_process.ts";
 import { nchanMissing, startNchan } from "./nchan.ts";
-import { type Child, startChild } from "./rpc.ts";
+import { createProfiler, type Profiler } from "./profiler.ts";
+import type { Child } from "./rpc.ts";
 import { startSocketIo } from "./socketio.ts";
-import { forgetStatements, statementTable } from "./statements.ts";
 import { startTidings, type Tidings, type TidingsOptions } from "./tidings.ts";
+import { createWorkplace } from "./workplace.ts";
 import type { WriterHandlers } from "./writer_process.ts";
 
 export type { Contender, Database, Server } from "./contender.ts";
@@ -45,9 +41,7 @@ export interface BenchOptions {
   readonly rivals: readonly Rival[];
 }
 
-export interface Bench extends BenchOptions {
-  /** The one of three sizes that this run is of. */
-  size(full: number, quick: number, tiny: number): number;
+export interface Servers {
   /** An empty database, with the table `source` that writers insert into. */
   database(): Promise<Database>;
   floor(database: Database): Promise<Floor>;
@@ -57,6 +51,11 @@ export interface Bench extends BenchOptions {
   rivalsStarted(among?: readonly Rival[]): Promise<Contender[]>;
   /** Floor, Tidings, the other build where there is one, and the rivals, each on a database of its own. */
   contenders(among?: readonly Rival[], env?: TidingsOptions["env"]): Promise<[Floor, Tidings, ...Contender[]]>;
+}
+
+export interface Bench extends BenchOptions, Servers, Profiler {
+  /** The one of three sizes that this run is of. */
+  size(full: number, quick: number, tiny: number): number;
   /** A load process for each, with a stream open to each of its targets. */
   opened(
     contenders: readonly Contender[],
@@ -66,10 +65,6 @@ export interface Bench extends BenchOptions {
   writer(): Child<WriterHandlers>;
   /** CPU milliseconds of Postgres so far. */
   postgresCpu(): number;
-  /** Runs `work`, with `--profile` under a profile of the server, whose table follows the scenario's. */
-  profiled<T>(server: Server, what: string, work: () => Promise<T>): Promise<T>;
-  /** The profiles taken since it was last asked for, as Markdown. */
-  profileReport(): string;
   /** A line for the table at the end. */
   figure(figure: Figure): void;
   figures(): string;
@@ -92,47 +87,13 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
   };
   const figures = createFigures();
 
-  async function database(): Promise<Database> {
-    const name = `tidings_bench_${randomBytes(5).toString("hex")}`;
-    await cluster.admin.unsafe(`create database ${name} template template0`);
-    const url = Object.assign(new URL(cluster.url), { pathname: `/${name}` }).href;
-    const sql = postgres(url, { max: 2, onnotice() {} });
-    shop.undo(async () => {
-      await sql.end({ timeout: 1 });
-      await cluster.admin.unsafe(`drop database ${name} with (force)`);
-    });
-    await sql`create table source (n bigint primary key, user_id bigint not null)`;
-    return { url, sql };
-  }
-
   const load = (): Child<LoadHandlers> => child("load_process.ts");
-  const floor: Bench["floor"] = (of) => startFloor(shop, of);
-  const tidings: Bench["tidings"] = (of, name, main, env) =>
-    startTidings(shop, of, { ...(name && { name }), ...(main && { main }), ...(env && { env }) });
-  const rivalsStarted: Bench["rivalsStarted"] = (among = options.rivals) => {
-    const wanted = options.rivals.filter((one) => among.includes(one));
-    return Promise.all(wanted.map(async (one) => RIVALS[one].start(shop, await database())));
-  };
-
   return {
     ...options,
     ...createProfiler(options.profiles),
     size: (full, quick, tiny) => (options.tiny ? tiny : options.quick ? quick : full),
     postgres: cluster.description,
-    database,
-    floor,
-    tidings,
-    rivalsStarted,
-    async contenders(among, env) {
-      const { against } = options;
-      const [first, ours, other, rivals] = await Promise.all([
-        database().then(floor),
-        database().then((of) => tidings(of, undefined, undefined, env)),
-        against ? [database().then((of) => tidings(of, "against", against, env))] : [],
-        rivalsStarted(among),
-      ]);
-      return [first, ours, ...(await Promise.all(other)), ...rivals];
-    },
+    ...createServers(cluster, shop, options),
     load,
     async opened(contenders, targets) {
       const loads = new Map(contenders.map((one) => [one, load()]));
@@ -155,69 +116,29 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
   };
 }
 
-interface Workplace {
-  child<H>(script: string): Child<H>;
-  undo(one: () => Promise<unknown> | unknown): void;
-  /** Made when first asked for, and anew after `clear`. */
-  shared<T>(make: () => T): () => T;
-  clear(): Promise<void>;
-  close(): Promise<void>;
-}
-
-function createWorkplace(): Workplace {
-  const done: (() => Promise<unknown> | unknown)[] = [];
-  let round = 0;
-  let closed = false;
-  const undo: Workplace["undo"] = (one) => {
-    if (!closed) done.push(one);
-    else void (async () => one())().catch(() => {});
+function createServers(cluster: Cluster, shop: Workshop, options: BenchOptions): Servers {
+  const database: Servers["database"] = () => createDatabase(cluster, shop);
+  const floor: Servers["floor"] = (of) => startFloor(shop, of);
+  const tidings: Servers["tidings"] = (of, name, main, env) =>
+    startTidings(shop, of, { ...(name && { name }), ...(main && { main }), ...(env && { env }) });
+  const rivalsStarted: Servers["rivalsStarted"] = (among = options.rivals) => {
+    const wanted = options.rivals.filter((one) => among.includes(one));
+    return Promise.all(wanted.map(async (one) => RIVALS[one].start(shop, await database())));
   };
-  async function clear(): Promise<void> {
-    round++;
-    for (const one of done.splice(0).reverse()) {
-      // one that cannot be stopped must not keep the others
-      await (async () => one())().catch((error: unknown) => process.stderr.write(`bench: ${error}\n`));
-    }
-  }
   return {
-    undo,
-    clear,
-    child<H>(script: string) {
-      if (closed) throw new Error("the run is over");
-      const one = startChild<H>(script);
-      undo(() => one.stop());
-      return one;
+    database,
+    floor,
+    tidings,
+    rivalsStarted,
+    async contenders(among, env) {
+      const { against } = options;
+      const [first, ours, other, rivals] = await Promise.all([
+        database().then(floor),
+        database().then((of) => tidings(of, undefined, undefined, env)),
+        against ? database().then((of) => tidings(of, "against", against, env)) : null,
+        rivalsStarted(among),
+      ]);
+      return [first, ours, ...(other ? [other] : []), ...rivals];
     },
-    shared<T>(make: () => T) {
-      let held: { round: number; one: T } | undefined;
-      return () => {
-        if (held?.round !== round) held = { round, one: make() };
-        return held.one;
-      };
-    },
-    async close() {
-      closed = true;
-      await clear();
-    },
-  };
-}
-
-function createProfiler(folder: string | undefined): Pick<Bench, "profiled" | "profileReport"> {
-  const reports: string[] = [];
-  return {
-    async profiled(server, what, work) {
-      if (!folder) return work();
-      await forgetStatements(server.database.sql);
-      const { result, profile } = await server.probe.profile(work);
-      reports.push(`Where ${server.name}'s time goes: ${what}.`);
-      if (profile) {
-        const file = join(folder, `${server.name} ${what}.cpuprofile`.replaceAll(/[ /]+/g, "-"));
-        writeFileSync(file, profile);
-        reports.push(hotTable(profile));
-      }
-      reports.push(await statementTable(server.database.sql));
-      return result;
-    },
-    profileReport: () => reports.splice(0).join("\n\n"),
   };
 }

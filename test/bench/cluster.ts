@@ -1,10 +1,12 @@
 /** The Postgres of a run: embedded, durable as it is shipped, commit times kept for the latencies; or BENCH_DATABASE_URL. */
+import { randomBytes } from "node:crypto";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import postgres from "postgres";
 import { startEmbedded } from "../../src/embedded/start.ts";
+import type { Database, Workshop } from "./contender.ts";
 import { treeCpu } from "./processes.ts";
 
 export interface Cluster {
@@ -37,6 +39,20 @@ export async function startCluster(profiled: boolean): Promise<Cluster> {
       await server.stop();
     },
   };
+}
+
+/** An empty database, with the table `source` that writers insert into. */
+export async function createDatabase({ url: server, admin }: Cluster, shop: Workshop): Promise<Database> {
+  const name = `tidings_bench_${randomBytes(5).toString("hex")}`;
+  await admin.unsafe(`create database ${name} template template0`);
+  const url = Object.assign(new URL(server), { pathname: `/${name}` }).href;
+  const sql = postgres(url, { max: 2, onnotice() {} });
+  shop.undo(async () => {
+    await sql.end({ timeout: 1 });
+    await admin.unsafe(`drop database ${name} with (force)`);
+  });
+  await sql`create table source (n bigint primary key, user_id bigint not null)`;
+  return { url, sql };
 }
 
 async function start(profiled: boolean): Promise<{ url: string; stop(): Promise<void> }> {

@@ -5,7 +5,8 @@
 import type postgres from "postgres";
 import type { StreamKind, Target } from "./load_process.ts";
 import type { Probe } from "./probe.ts";
-import type { Order, Rows, Sent, Written } from "./writer_process.ts";
+import type { Child } from "./rpc.ts";
+import type { Order, Rows, Sent, WriterHandlers, Written } from "./writer_process.ts";
 
 export interface Database {
   readonly url: string;
@@ -43,7 +44,7 @@ export interface Workshop {
   /** Called in reverse order when the scenario is over, or at once where it is over already. */
   undo(one: () => Promise<unknown> | unknown): void;
   /** The writers, shared by all contenders of a scenario: they take turns. */
-  readonly writing: () => import("./rpc.ts").Child<import("./writer_process.ts").WriterHandlers>;
+  readonly writing: () => Child<WriterHandlers>;
 }
 
 /** After how long a silence what is not there is lost: Tidings may still read it, the others only ever send it once. */
