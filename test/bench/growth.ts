@@ -117,6 +117,8 @@ async function deliveries(bench: Bench, worlds: readonly World[]): Promise<void>
     bench.say(`growth: round ${round + 1} of ${rounds}`);
     for (const one of players) one.rounds.push(await play(bench, one, round === rounds - 1));
   }
+  // a process may have 20,000 files open, and the storms come next
+  for (const { load, server } of players) await load.call("close", { group: server.name });
   worlds.forEach(({ found }, at) => {
     const one = players[at]!;
     const of = (key: keyof (typeof one.rounds)[number]): number => median(one.rounds.map((round) => round[key]));
