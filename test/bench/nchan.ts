@@ -75,7 +75,7 @@ function configuration(prefix: string, port: number): string {
         location ~ "^/(?:sub|sse)/(\\d+)$" { ${subscriber} nchan_subscriber_first_message newest; }
         location ~ "^/replay/(\\d+)$" { ${subscriber} nchan_subscriber_first_message oldest; }
         location ~ "^/pub/([\\d,]+)$" { nchan_publisher; nchan_channel_id $1; nchan_channel_id_split_delimiter ",";
-          nchan_message_buffer_length 20; nchan_message_timeout 10m; }
+          nchan_max_channel_id_length 4096; nchan_message_buffer_length 20; nchan_message_timeout 10m; }
       }
     }\n`;
 }
