@@ -37,6 +37,9 @@ export interface BenchOptions {
   readonly against: string | undefined;
   /** Folder for CPU profiles of the servers. */
   readonly profiles: string | undefined;
+  /** Entries of the scenario partition, and the layouts it measures. */
+  readonly rows?: string | undefined;
+  readonly layouts?: string | undefined;
   /** Those to measure beside the floor. */
   readonly rivals: readonly Rival[];
 }

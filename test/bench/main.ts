@@ -27,7 +27,9 @@ const SCENARIOS = {
 /** Not part of a run unless they are named. */
 const ON_REQUEST = {
   growth: "the main figures at ten times the users and ten times the entries; takes minutes to fill its table",
-  partition: "the notification table plain and partitioned",
+  partition: "the notification table plain and partitioned (--rows N, --layouts plain,hash,range)",
+  partition_month: "a month of retention, plain and partitioned",
+  partition_move: "the move to partitions itself, under traffic",
   feeds: "what carries entries between instances",
 };
 /** Seconds that a scenario may take. */
@@ -49,9 +51,9 @@ const HELP = `usage: npm run bench -- [--quick | --tiny] [--rivals a,b] [--again
   --profile FOLDER  profiles each scenario, writes .cpuprofile files there and prints where the time goes;
                     the figures of such a run are not to be compared with others
 
-scenarios (default: all but the last ${Object.keys(known).length - Object.keys(SCENARIOS).length}):
+scenarios (without names all but the last ${Object.keys(known).length - Object.keys(SCENARIOS).length}, which take longer):
 ${Object.entries(known)
-  .map(([name, text]) => `  ${name.padEnd(10)} ${text}`)
+  .map(([name, text]) => `  ${name.padEnd(15)} ${text}`)
   .join("\n")}
 `;
 
@@ -67,6 +69,8 @@ function parse() {
       tiny: { type: "boolean", default: false },
       rivals: { type: "string" },
       against: { type: "string" },
+      rows: { type: "string" },
+      layouts: { type: "string" },
       profile: { type: "string" },
       help: { type: "boolean", default: false, short: "h" },
     } as const;
@@ -98,7 +102,7 @@ if (values.help) {
 for (const name of positionals) if (!(name in known)) refuse(`There is no scenario ${name}.`);
 const names = positionals.length > 0 ? positionals : Object.keys(SCENARIOS);
 if (values.against && !existsSync(values.against)) refuse(`There is no file ${values.against}.`);
-const { tiny, against, profile } = values;
+const { tiny, against, profile, rows, layouts } = values;
 const quick = values.quick || tiny;
 console.log(`## Benchmark ${new Date().toISOString().slice(0, 16)}Z${tiny ? " (tiny)" : quick ? " (quick)" : ""}\n`);
 const rivals = choose(values.rivals);
@@ -147,7 +151,7 @@ async function play(bench: Bench, name: string, step: string): Promise<void> {
   await bench.clear();
 }
 
-const bench = await createBench({ quick, tiny, against, profiles: profile, rivals });
+const bench = await createBench({ quick, tiny, against, profiles: profile, rivals, rows, layouts });
 try {
   const machine = `${cpus().length} cores ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GB, ${process.platform}`;
   console.log(`${machine}; Node ${process.versions.node}; ${bench.postgres}\n`);
