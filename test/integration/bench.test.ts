@@ -2,7 +2,7 @@
  * The benchmark itself, at its smallest: that it measures something and says so, that its exit code can be relied on,
  * and that nothing it started outlives it. What it finds is not judged here.
  */
-// @timeout 60
+// @timeout 120
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
