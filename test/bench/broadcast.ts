@@ -17,10 +17,13 @@ export async function run(bench: Bench): Promise<string> {
       bench.say(`broadcast: round ${n} of ${rounds + 1}, ${one.name}`);
       const load = loads.get(one)!;
       await load.call("expect", { from: n, most: 1, copies: connected, users: 0 });
-      const work = () => one.broadcast({ recipients, n });
+      const work = async () => ({
+        ...(await one.broadcast({ recipients, n })),
+        ...(await load.call("arrivals", { count: 1, quietMs: patience(one) })),
+      });
       const profiled = one.kind === "ws" && n > rounds;
-      const { sent, acked } = await (profiled ? bench.profiled(one, `${recipients} recipients`, work) : work());
-      const { at, lost } = await load.call("arrivals", { count: 1, quietMs: patience(one) });
+      const result = await (profiled ? bench.profiled(one, `${recipients} recipients`, work) : work());
+      const { sent, acked, at, lost } = result;
       if (!one.rival && lost > 0) process.exitCode = 1;
       if (n > 1) scores.add(one, { published: acked - sent, heard: at[0]! - sent, lost });
     }

@@ -20,10 +20,13 @@ export async function run(bench: Bench): Promise<string> {
       const load = loads.get(one)!;
       const from = 1 + round * count;
       await load.call("expect", { from, most: count, users });
-      const work = () => one.burst({ from, count, users });
+      const work = async () => ({
+        ...(await one.burst({ from, count, users })),
+        ...(await load.call("arrivals", { count, quietMs: patience(one) })),
+      });
       const profiled = one.kind === "ws" && round === rounds - 1;
-      const { sent } = await (profiled ? bench.profiled(one, `${count} rows in one statement`, work) : work());
-      const { at, lost, doubled, astray } = await load.call("arrivals", { count, quietMs: patience(one) });
+      const result = await (profiled ? bench.profiled(one, `${count} rows in one statement`, work) : work());
+      const { sent, at, lost, doubled, astray } = result;
       if (!one.rival && lost + doubled + astray > 0) process.exitCode = 1;
       scores.add(one, { ms: at.reduce((a, b) => (b > a ? b : a), sent) - sent, lost });
     }

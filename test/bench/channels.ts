@@ -41,7 +41,7 @@ export async function startChannels(shop: Workshop, database: Database): Promise
   const folder = await mkdtemp(join(tmpdir(), "tidings-redis-"));
   shop.undo(() => rm(folder, { recursive: true, force: true }));
   const [port] = await freePorts(1);
-  const flags = { port, bind: "127.0.0.1", save: "", appendonly: "no", dir: folder, maxclients: 1_000 };
+  const flags = { port, bind: "127.0.0.1", save: "", appendonly: "no", dir: folder };
   const redis = run(
     "redis-server",
     Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]),

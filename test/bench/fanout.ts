@@ -20,10 +20,12 @@ export async function run(bench: Bench): Promise<string> {
       const load = loads.get(one)!;
       await load.call("expect", { from: n, most: 1, copies: sockets, users: 0 });
       const before = await one.probe.cpu();
-      const work = () => one.shout(n);
+      const work = async () => ({
+        ...(await one.shout(n)),
+        ...(await load.call("arrivals", { count: 1, quietMs: patience(one) })),
+      });
       const profiled = one.kind === "ws" && n === rounds + WARM;
-      const { sent } = await (profiled ? bench.profiled(one, `a room of ${sockets}`, work) : work());
-      const { at, lost } = await load.call("arrivals", { count: 1, quietMs: patience(one) });
+      const { sent, at, lost } = await (profiled ? bench.profiled(one, `a room of ${sockets}`, work) : work());
       if (!one.rival && lost > 0) process.exitCode = 1;
       const cpu = (await one.probe.cpu()) - before;
       if (n > WARM) scores.add(one, { ms: at[0]! - sent, cpu, lost });

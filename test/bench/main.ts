@@ -5,7 +5,7 @@
  * Exit code 0, 1 where Tidings or the floor lost anything or a scenario failed, 2 for a mistake in the call, 130 when cut short.
  */
 import { existsSync, mkdirSync } from "node:fs";
-import { cpus, totalmem } from "node:os";
+import { cpus, loadavg, totalmem } from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { type Bench, createBench, RIVALS, type Rival } from "./bench.ts";
@@ -154,7 +154,10 @@ async function play(bench: Bench, name: string, step: string): Promise<void> {
 const bench = await createBench({ quick, tiny, against, profiles: profile, rivals, rows, layouts });
 try {
   const machine = `${cpus().length} cores ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GB, ${process.platform}`;
-  console.log(`${machine}; Node ${process.versions.node}; ${bench.postgres}\n`);
+  const busy = loadavg()[0]!;
+  if (busy > 1)
+    bench.say(`the machine is not quiet (load ${busy.toFixed(1)}): compare nothing but ratios, and those with care`);
+  console.log(`${machine}, load ${busy.toFixed(1)} before; Node ${process.versions.node}; ${bench.postgres}\n`);
   for (const [at, name] of names.entries()) await play(bench, name, `${at + 1} of ${names.length}`);
   if (bench.figures()) console.log(`### All of it\n\n${bench.figures()}\n`);
 } catch (error) {
