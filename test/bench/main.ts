@@ -53,7 +53,7 @@ const HELP = `usage: npm run bench -- [--quick | --tiny] [--rivals a,b] [--again
 
 scenarios (without names all but the last ${Object.keys(known).length - Object.keys(SCENARIOS).length}, which take longer):
 ${Object.entries(known)
-  .map(([name, text]) => `  ${name.padEnd(15)} ${text}`)
+  .map(([name, text]) => `  ${name.padEnd(16)} ${text}`)
   .join("\n")}
 `;
 
