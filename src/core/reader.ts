@@ -12,6 +12,8 @@ export interface Page {
   /** Entries up to and including this id may be pruned: a cursor below it cannot be resumed. */
   readonly floorId: number;
   readonly unreadCount: number;
+  /** The unread count by type as JSON text, where it was at hand: in an opening read from a cursor. */
+  readonly unread: string | null;
   /** Entries after the cursor in order, at most a page. */
   readonly entries: readonly Entry[];
   /** The page was cut: more entries follow. */
@@ -26,7 +28,7 @@ export interface Reader {
    * may wait a moment for others in a storm of them. Rejects when the database cannot be asked.
    */
   read(userId: string, cursor: number | null, opening: boolean): Promise<Page>;
-  /** Epoch second of the user's revocation, -Infinity where there is none; folded as the first reads of streams are. */
+  /** Epoch second of the user's revocation, -Infinity where there is none; folded with the first reads of streams. */
   revokedAt(userId: string): Promise<number>;
   /** The unread count by type. */
   unread(userId: string): Promise<UnreadCount>;

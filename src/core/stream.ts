@@ -46,6 +46,7 @@ export class Stream {
   #cursor = 0;
   #started = false;
   #counting = false;
+  #missed = false;
   #running = false;
   #dirty = false;
   #closed = false;
@@ -89,6 +90,8 @@ export class Stream {
   /** A transient frame: sent now or never. */
   transient(frame: OutFrame): void {
     const { types } = this.#options.taste;
+    const opening = !this.#started || this.#counting;
+    if (opening && frame.type === "unread_count") this.#missed = true;
     if (this.#started && !this.transport.congested && (!types || types.has(frame.type))) this.transport.write([frame]);
   }
 
@@ -135,6 +138,8 @@ export class Stream {
       this.#reset(page);
     }
     await this.#sendAll(page);
+    // the count of the moment the page was read goes with it, unless it has changed since; what is newer counts by itself
+    if (this.#counting && !page.more && !this.#missed && page.unread !== null) this.#sendCount(page.unread);
   }
 
   /** Writes `ready`, and `reset` where the cursor asked for cannot be resumed. False: refused. */
@@ -186,11 +191,14 @@ export class Stream {
 
   /** `unread_count`, once after a replay. */
   async #count(): Promise<void> {
-    const data = await this.#options.reader.unread(this.userId);
+    this.#sendCount(JSON.stringify(await this.#options.reader.unread(this.userId)));
+  }
+
+  #sendCount(data: string): void {
     this.#counting = false;
     const { types } = this.#options.taste;
     if (types && !types.has("unread_count")) return;
-    this.transport.write([{ type: "unread_count", json: JSON.stringify({ type: "unread_count", data }) }]);
+    this.transport.write([{ type: "unread_count", json: `{"type":"unread_count","data":${data}}` }]);
   }
 
   #send(entry: Entry, frames: readonly OutFrame[], path: "fast" | "read"): void {

@@ -11,11 +11,7 @@ import type { Sql } from "./client.ts";
 export interface EntriesOptions {
   readonly sql: Sql;
   /** Called after each query. */
-  readonly observe?: (
-    query: "open" | "read" | "revoked" | "unread" | "heads" | "parcel",
-    seconds: number,
-    rows: number,
-  ) => void;
+  readonly observe?: (query: "open" | "read" | "unread" | "heads" | "parcel", seconds: number, rows: number) => void;
   /** Entries per user and read. Default 100. */
   readonly pageSize?: number;
 }
@@ -23,20 +19,20 @@ export interface EntriesOptions {
 const USERS_PER_QUERY = 200;
 /** How long opening streams wait for each other in a storm. */
 const GATHER_MS = 250;
+/** Unread notifications that are counted by type within an opening read; of more, the others in it would wait for the count. */
+const COUNTED = 1_000;
+/** Between the fields of an entry and between entries: JSON never holds them unescaped. */
+const FIELD = "\x1f";
+const ENTRY = "\x1e";
 
+/** One user of a question: the state, and the page's entries as one text. */
 interface Row {
-  n: number;
   last_id: number | null;
   floor_id: number | null;
   unread_count: number | null;
   revoked_at: number | null;
-  id: number | null;
-  event: string | null;
-  event_type: string | null;
-  notification: string | null;
-  archived: boolean | null;
-  streamed: boolean | null;
-  created_ms: number | null;
+  unread: string | null;
+  entries: string | null;
 }
 
 interface Question {
@@ -50,46 +46,49 @@ export function createEntries(options: EntriesOptions): Reader {
   async function timed<T extends readonly unknown[]>(
     query: Parameters<NonNullable<typeof observe>>[0],
     run: () => Promise<T>,
+    count = (answer: T): number => answer.length,
   ): Promise<T> {
     const began = performance.now();
-    const rows = await run();
-    observe?.(query, (performance.now() - began) / 1_000, rows.length);
-    return rows;
+    const answer = await run();
+    observe?.(query, (performance.now() - began) / 1_000, count(answer));
+    return answer;
+  }
+
+  /** One row a user: a row an entry, with the user's state repeated in each, costs the driver more than all else. */
+  async function pagesFor(users: string[], cursors: (number | null)[], opening: boolean): Promise<Page[]> {
+    const rows = await sql<Row[]>`
+      select i.last_id, i.floor_id, i.unread_count, floor(extract(epoch from v.revoked_at))::float8 as revoked_at, e.entries,
+        case when ${opening}::boolean and r.cursor is not null and i.unread_count <= ${COUNTED}::int then tidings.unread(r.user_id)::text end as unread
+      from unnest(${users}::text[], ${cursors}::bigint[]) with ordinality as r(user_id, cursor, n)
+      left join tidings.inbox i on i.user_id = r.user_id
+      left join tidings.revocation v on v.user_id = r.user_id
+      left join lateral (
+        select string_agg(concat(n.id, ${FIELD}::text, extract(epoch from n.created_at)::float8 * 1000, ${FIELD}::text, n.archived_at is not null,
+          ${FIELD}::text, n.streamed, ${FIELD}::text, n.event -> 'type', ${FIELD}::text, tidings.current_event(n.event), ${FIELD}::text,
+          tidings.canonical(n.id, n.type, n.title, n.message, n.data, n.is_read, n.archived_at is not null, n.created_at)),
+          ${ENTRY}::text order by n.id) as entries
+        from (select * from tidings.notification n where n.user_id = r.user_id and n.id > r.cursor order by n.id limit ${pageSize}) n
+      ) e on true
+      order by r.n`;
+    return rows.map((row) => pageOf(row, pageSize));
   }
 
   const readMany =
     (kind: "open" | "read") =>
     async (questions: readonly Question[]): Promise<readonly Page[]> => {
       const distinct = new Map<string, number>();
+      const users: string[] = [];
+      const cursors: (number | null)[] = [];
       const asked = questions.map(({ userId, cursor }) => {
         const key = `${cursor ?? ""}:${userId}`;
-        const at = distinct.get(key) ?? distinct.size;
-        distinct.set(key, at);
-        return at;
+        const known = distinct.get(key);
+        if (known !== undefined) return known;
+        distinct.set(key, users.length);
+        cursors.push(cursor);
+        return users.push(userId) - 1;
       });
-      const unique: Question[] = [];
-      questions.forEach((question, at) => {
-        unique[asked[at]!] = question;
-      });
-      const users = unique.map((one) => one.userId);
-      const cursors = unique.map((one) => one.cursor);
-      const rows = await timed(
-        kind,
-        () => sql<Row[]>`
-      select r.n::int, i.last_id, i.floor_id, i.unread_count, floor(extract(epoch from v.revoked_at))::float8 as revoked_at,
-        e.id, e.event, e.event_type, e.notification, e.archived, e.streamed, e.created_ms
-      from unnest(${users}::text[], ${cursors}::bigint[]) with ordinality as r(user_id, cursor, n)
-      left join tidings.inbox i on i.user_id = r.user_id
-      left join tidings.revocation v on v.user_id = r.user_id
-      left join lateral (
-        select n.id, tidings.current_event(n.event)::text as event, n.event ->> 'type' as event_type,
-          tidings.canonical(n.id, n.type, n.title, n.message, n.data, n.is_read, n.archived_at is not null, n.created_at)::text as notification,
-          n.archived_at is not null as archived, n.streamed, extract(epoch from n.created_at)::float8 * 1000 as created_ms
-        from tidings.notification n where n.user_id = r.user_id and n.id > r.cursor order by n.id limit ${pageSize}
-      ) e on true
-      order by r.n, e.id`,
-      );
-      const pages = pagesOf(rows, unique.length, pageSize);
+      const entries = (pages: readonly Page[]): number => pages.reduce((sum, page) => sum + page.entries.length, 0);
+      const pages = await timed(kind, () => pagesFor(users, cursors, kind === "open"), entries);
       return asked.map((at) => pages[at]!);
     };
 
@@ -109,23 +108,8 @@ export function createEntries(options: EntriesOptions): Reader {
     },
   });
 
-  const revokedAt = batch({
-    most: USERS_PER_QUERY,
-    gatherMs: GATHER_MS,
-    run: async (users: readonly string[]): Promise<readonly number[]> => {
-      const rows = await timed(
-        "revoked",
-        () => sql<{ at: number | null }[]>`
-        select floor(extract(epoch from v.revoked_at))::float8 as at
-        from unnest(${users as string[]}::text[]) with ordinality as r(u, n)
-        left join tidings.revocation v on v.user_id = u order by n`,
-      );
-      return rows.map((row) => row.at ?? Number.NEGATIVE_INFINITY);
-    },
-  });
-
   return {
-    revokedAt,
+    revokedAt: async (userId) => (await open({ userId, cursor: null })).revokedAt,
     read: (userId, cursor, opening) => (opening ? open : read)({ userId, cursor }),
     unread,
     async heads(userIds) {
@@ -155,25 +139,29 @@ export function createEntries(options: EntriesOptions): Reader {
   };
 }
 
-function pagesOf(rows: readonly Row[], count: number, pageSize: number): Page[] {
-  const entries: Entry[][] = Array.from({ length: count }, () => []);
-  const heads: Row[] = [];
-  for (const row of rows) {
-    heads[row.n - 1] ??= row;
-    if (row.id !== null) entries[row.n - 1]!.push(entryOf(row));
-  }
-  return heads.map((head, at) => ({
-    lastId: head.last_id ?? 0,
-    floorId: head.floor_id ?? 0,
-    unreadCount: head.unread_count ?? 0,
-    entries: entries[at]!,
-    more: entries[at]!.length === pageSize,
+function pageOf(row: Row, pageSize: number): Page {
+  const entries = row.entries === null ? [] : row.entries.split(ENTRY).map(entryOf);
+  return {
+    lastId: row.last_id ?? 0,
+    floorId: row.floor_id ?? 0,
+    unreadCount: row.unread_count ?? 0,
+    unread: row.unread,
+    entries,
+    more: entries.length === pageSize,
     // no revocation: nothing is at or before it
-    revokedAt: head.revoked_at ?? Number.NEGATIVE_INFINITY,
-  }));
+    revokedAt: row.revoked_at ?? Number.NEGATIVE_INFINITY,
+  };
 }
 
-function entryOf(row: Row): Entry {
-  const { id, event, event_type, notification, archived, streamed, created_ms } = row;
-  return new Entry(id!, event, event_type ?? "", notification, archived === true, streamed !== false, created_ms!);
+function entryOf(text: string): Entry {
+  const [id, createdMs, archived, streamed, type, event, notification] = text.split(FIELD) as [string, ...string[]];
+  return new Entry(
+    Number(id),
+    event || null,
+    type ? String(JSON.parse(type)) : "",
+    notification || null,
+    archived === "t",
+    streamed !== "f",
+    Number(createdMs),
+  );
 }

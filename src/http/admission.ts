@@ -14,8 +14,8 @@ export interface AdmissionOptions {
 }
 
 export interface Admission {
-  /** True where this address opens streams too fast. Counts this one. */
-  tooFast(address: string): boolean;
+  /** True where this address opens streams too fast. Counts this one. Asked for only where there is a limit: it costs a system call. */
+  tooFast(address: () => string): boolean;
   /** Reserves a place: gives it back by the returned function (any number of calls), or says why there is none. */
   reserve(userId: string): (() => void) | CloseName;
   /** From now on every reservation is refused with `restart`. */
@@ -42,8 +42,10 @@ export function createAdmission(options: AdmissionOptions): Admission {
   }
 
   return {
-    tooFast(address) {
-      if (handshakesPerIp === 0 || isLoopback(address)) return false;
+    tooFast(addressOf) {
+      if (handshakesPerIp === 0) return false;
+      const address = addressOf();
+      if (isLoopback(address)) return false;
       const at = now();
       const bucket = buckets.get(address) ?? { tokens: handshakesPerIp, at };
       bucket.tokens = Math.min(handshakesPerIp, bucket.tokens + ((at - bucket.at) / 1_000) * handshakesPerIp);

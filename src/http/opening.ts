@@ -146,7 +146,7 @@ async function admit(
   opening: Opening,
 ): Promise<Admitted | Refusal> {
   if (admission.draining) return { refused: "restart", reason: "shutting down" };
-  if (admission.tooFast(address(c)))
+  if (admission.tooFast(() => address(c)))
     return { refused: "rateLimited", reason: "too many connections from this address" };
   let release: (() => void) | undefined;
   try {
