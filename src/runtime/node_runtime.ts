@@ -8,6 +8,7 @@ import type { Context } from "hono";
 import type { Log, PeerEvents, Sink } from "../transport/peer.ts";
 import type { Runtime } from "../transport/runtime.ts";
 import { openSink } from "./node_sink.ts";
+import { holdHead } from "./node_socket.ts";
 import { abandoned, type Gate } from "./node_upgrade.ts";
 
 const SSE_HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
@@ -96,6 +97,7 @@ function startSse(env: Env, headers: Headers, open: (sink: Sink) => void, onClos
     onClosed();
     return;
   }
+  holdHead(outgoing.socket);
   outgoing.flushHeaders();
   openSink(outgoing, open, onClosed, log);
 }

@@ -1,6 +1,6 @@
 /**
- * Two things Node's sockets need under both a WebSocket and an SSE response: one system call for all that is written
- * in a tick, and to know when what is queued has left.
+ * What Node's sockets need under both a WebSocket and an SSE response: one system call for all that is written in a
+ * tick, a head that leaves with what comes first, and to know when what is queued has left.
  */
 import type { Socket } from "node:net";
 import process from "node:process";
@@ -9,15 +9,37 @@ import process from "node:process";
 const POLLED = "bun" in process.versions;
 const POLL_MS = 20;
 
+/** How long a head waits for the first frames, in ms; longer than reads take in a storm of streams. */
+const HEAD_MS = 1_000;
+
 let corked: Socket[] = [];
+const held = new Map<Socket, NodeJS.Timeout>();
+
+/**
+ * Holds the head of an answer, to be written next, until the first frames are there: a second system call for each
+ * stream, and a second time that its client wakes, are a tenth of what a storm of them costs.
+ */
+export function holdHead(socket: Socket): void {
+  socket.cork();
+  held.set(
+    socket,
+    setTimeout(() => {
+      if (held.delete(socket)) socket.uncork();
+    }, HEAD_MS),
+  );
+}
 
 /**
  * Holds a socket's writes until the end of this tick. Ten small writes cost five times one, and a stream writes
  * several frames in a row; all sockets share one tick callback.
  */
 export function corkThisTick(socket: Socket): void {
-  if (socket.writableCorked > 0) return;
-  socket.cork();
+  const waiting = held.get(socket);
+  if (waiting) {
+    clearTimeout(waiting);
+    held.delete(socket);
+  } else if (socket.writableCorked > 0) return;
+  else socket.cork();
   if (corked.push(socket) === 1) process.nextTick(uncorkAll);
 }
 

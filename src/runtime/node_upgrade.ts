@@ -9,6 +9,7 @@ import { type IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Log, PeerEvents } from "../transport/peer.ts";
 import { createPeerServer, openPeer } from "./node_peer.ts";
+import { holdHead } from "./node_socket.ts";
 
 /** How long a refused client may take to read its answer and close, in ms. */
 const LEAVE_MS = 10_000;
@@ -77,6 +78,7 @@ export function createGate(upgradeMs: number, log: Log): Gate {
       outgoing.detachSocket(socket);
       entry.protocol = protocol;
       entry.headers = headers;
+      holdHead(socket);
       // Synchronous; ws answers a malformed handshake by itself and does not call back.
       server.handleUpgrade(request, socket, head, (ws) => {
         opened = true;

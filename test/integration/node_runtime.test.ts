@@ -147,7 +147,7 @@ test("an upgrade that the app does not answer in time is cut, and reported close
   await Promise.all([hung.ended, late.ended]);
   assert.equal([hung.received(), late.received()], ["", ""]);
   await eventually(() => assert.equal(own.counts, { asked: 2, closed: 1 }));
-  assert.match(intime.received(), "101 Switching");
+  await eventually(() => assert.match(intime.received(), "101 Switching"));
   assert.is(intime.socket.closed, false);
   intime.socket.destroy();
   await own.server.close(500);
@@ -202,6 +202,15 @@ test("the head of an SSE stream is sent before anything is written to it", async
   const response = await fetch(`http://127.0.0.1:${own.server.port}/sse`);
   assert.is(response.headers.get("content-type"), "text/event-stream");
   await response.body?.cancel();
+  await own.server.close(500);
+});
+
+test("the answer to a handshake leaves with the first message, also where that is written a while later", async () => {
+  const own = await nodeApp({ onPeer: (peer) => void setTimeout(() => peer.send("first"), 100) });
+  const client = await rawClient(own.server.port, upgradeRequest("/ws"));
+  const [chunk] = await once(client.socket, "data");
+  assert.match(String(chunk), /^HTTP\/1.1 101 .*first$/s);
+  client.socket.destroy();
   await own.server.close(500);
 });
 
