@@ -16,6 +16,8 @@ export interface Metrics {
   closed(transport: TransportKind, code: number, wasOpen: boolean): void;
   sent(transport: TransportKind, entry: Entry, path: Path): void;
   reset(): void;
+  /** A REST request was refused for overload. */
+  refused(): void;
   query(query: string, seconds: number, rows: number): void;
   listen(up: boolean): void;
   http(method: string, route: string, status: number, seconds: number): void;
@@ -69,6 +71,7 @@ export function createMetrics(sql: Sql, state: MetricsState): Metrics {
   const queries = histogram("query_seconds", "Duration of queries for streams", ["query"]);
   const closes = counter("closes_total", "Streams closed or refused, by close code", ["code"]);
   const resets = counter("resets_total", "Streams told to rehydrate, their cursor being out of reach");
+  const refusals = counter("rest_refused_total", "REST requests answered 503 because too many waited");
   const slow = counter("slow_readers_total", "Streams closed because their client stopped reading");
   const listenUp = gauge("listen_up", "1 while LISTEN is established");
   const listenAge = gauge("listen_age_seconds", "Age of the LISTEN connection");
@@ -144,6 +147,7 @@ export function createMetrics(sql: Sql, state: MetricsState): Metrics {
       if (path === "fast") ring.add(Math.max(0, ms));
     },
     reset: () => resets.inc(),
+    refused: () => refusals.inc(),
     query(query, seconds, rows) {
       queries.labels(query).observe(seconds);
       if (query === "read" || query === "open") replayRows.inc(rows);

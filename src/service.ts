@@ -22,6 +22,7 @@ import { drain } from "./drain.ts";
 import { TidingsError } from "./errors.ts";
 import { createFeed } from "./feed/feed.ts";
 import { createAdmission } from "./http/admission.ts";
+import { createLoad } from "./http/load.ts";
 import type { Timing } from "./http/opening.ts";
 import type { ReadAsset } from "./http/pages.ts";
 import { createSampler } from "./http/status.ts";
@@ -89,6 +90,8 @@ export interface Service {
 
 /** A database that has gone silent must not keep the process: closing the pool then fails what waits for it. */
 const STOP_MS = 5_000;
+/** As many reads as run at once: of opening streams, of those that are behind, of counts. */
+const STREAM_CONNECTIONS = 5;
 /** A sweep finds what a lost NOTIFY left behind. */
 const SWEEP_MS: readonly [number, number] = [30_000, 60_000];
 
@@ -103,7 +106,10 @@ export function createService(options: ServiceOptions): Service {
     createVerifier({ ...config, secret: config.jwtSecret, issuer: config.jwtIssuer, audience: config.jwtAudience });
   const metrics = createMetrics(sql, { listenSince: () => feed.since, feedParts: () => feed.parts });
   const sampler = createSampler(metrics);
-  const entries = createEntries({ sql, observe: metrics.query });
+  // of their own: what streams wait for must not stand behind requests that wait for a lock
+  const streamSql = options.sql ?? connect(database.url, { max: STREAM_CONNECTIONS, name: "streams" });
+  const load = createLoad(sql.options.max);
+  const entries = createEntries({ sql: streamSql, openings: load.openings, observe: metrics.query });
   /** The first read of a stream comes after its user's announcements are heard: then nothing can fall between them. */
   const reader: Reader = {
     ...entries,
@@ -146,6 +152,7 @@ export function createService(options: ServiceOptions): Service {
     log,
     timing,
     admission,
+    load,
     hub,
     reader,
     presence,
@@ -155,7 +162,7 @@ export function createService(options: ServiceOptions): Service {
     streamEvents,
     unsubscribe,
     meter: metrics,
-    inbox: createInbox(sql, config.domain),
+    inbox: createInbox(sql, config.domain, streamSql),
     tickets: createTickets<Identity>(sql),
     readiness: { blockers },
     embedded: database.embedded,
@@ -246,7 +253,7 @@ export function createService(options: ServiceOptions): Service {
     const workers = [presence.stop(), mailer?.stop(), scheduler?.stop(), housekeeper.stop(), delivered.stop()];
     await atMost(STOP_MS, Promise.all(workers));
     await atMost(STOP_MS, feed.stop());
-    if (!options.sql) await close(sql);
+    if (!options.sql) await Promise.all([close(sql), close(streamSql)]);
   }
 
   function stop(): Promise<void> {

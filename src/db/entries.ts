@@ -10,6 +10,8 @@ import type { Sql } from "./client.ts";
 
 export interface EntriesOptions {
   readonly sql: Sql;
+  /** Where the first reads of streams are seen to wait. */
+  readonly openings?: { enter(): () => void };
   /** Called after each query. */
   readonly observe?: (query: "open" | "read" | "unread" | "heads" | "parcel", seconds: number, rows: number) => void;
   /** Entries per user and read. Default 100. */
@@ -41,7 +43,7 @@ interface Question {
 }
 
 export function createEntries(options: EntriesOptions): Reader {
-  const { sql, observe, pageSize = 100 } = options;
+  const { sql, openings, observe, pageSize = 100 } = options;
 
   async function timed<T extends readonly unknown[]>(
     query: Parameters<NonNullable<typeof observe>>[0],
@@ -92,7 +94,15 @@ export function createEntries(options: EntriesOptions): Reader {
       return asked.map((at) => pages[at]!);
     };
 
-  const open = batch({ run: readMany("open"), most: USERS_PER_QUERY, lanes: 2, gatherMs: GATHER_MS });
+  const openMany = batch({ run: readMany("open"), most: USERS_PER_QUERY, lanes: 2, gatherMs: GATHER_MS });
+  const open = async (question: Question): Promise<Page> => {
+    const leave = openings?.enter();
+    try {
+      return await openMany(question);
+    } finally {
+      leave?.();
+    }
+  };
   const read = batch({ run: readMany("read"), most: USERS_PER_QUERY, lanes: 2 });
 
   const unread = batch({

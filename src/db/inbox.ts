@@ -32,8 +32,11 @@ export interface Inbox {
 
 const SNAPSHOT_SIZE = 50;
 
-/** @param domain whether the reference domain is there to add its part to the snapshot */
-export function createInbox(sql: Sql, domain: boolean): Inbox {
+/**
+ * @param domain whether the reference domain is there to add its part to the snapshot
+ * @param atGate asked for revocations: a pool in which those who may come in do not wait behind those who have
+ */
+export function createInbox(sql: Sql, domain: boolean, atGate: Sql = sql): Inbox {
   const canonical = sql`tidings.canonical(n.id, n.type, n.title, n.message, n.data, n.is_read, n.archived_at is not null, n.created_at)`;
   const shown = sql`n.message is not null and n.archived_at is null`;
   return {
@@ -75,7 +78,7 @@ export function createInbox(sql: Sql, domain: boolean): Inbox {
       return row!.changed;
     },
     async revokedAt(userId) {
-      const [row] = await sql<{ at: number }[]>`
+      const [row] = await atGate<{ at: number }[]>`
         select floor(extract(epoch from revoked_at))::float8 as at from tidings.revocation where user_id = ${userId}`;
       return row?.at ?? Number.NEGATIVE_INFINITY;
     },

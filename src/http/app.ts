@@ -14,6 +14,7 @@ import { TidingsError } from "../errors.ts";
 import type { Env } from "./env.ts";
 import { healthRoutes, type Readiness } from "./health.ts";
 import { inboxRoutes } from "./inbox.ts";
+import { admitted, type Load } from "./load.ts";
 import { type HttpMeter, type MetricsSource, measured, metricsRoutes } from "./metrics.ts";
 import { openApiRoutes } from "./openapi.ts";
 import { preferenceRoutes } from "./preferences.ts";
@@ -34,7 +35,8 @@ export interface AppServices extends StreamServices {
   readonly origins: OriginPolicy;
   /** Further routes under /api that ask for a token: the reference domain's. */
   readonly domain: readonly Hono<Env>[];
-  readonly metrics: MetricsSource & HttpMeter;
+  readonly metrics: MetricsSource & HttpMeter & { refused(): void };
+  readonly load: Load;
   readonly sampler: Sampler;
   readonly unsubscribe: UnsubscribeLinks;
   /** On the embedded database operators' routes ask for no token. */
@@ -73,6 +75,7 @@ export function createApp(services: AppServices): Hono {
   app.use("/sse/*", crossOrigin(origins));
   app.use("/api/*", bodyLimit({ maxSize: MAX_BODY, onError: tooLarge }));
   app.use("/api/*", neverKept);
+  app.use("/api/*", admitted(services.load.rest, metrics.refused));
   app.route("/", healthRoutes(readiness));
   app.route("/", metricsRoutes(metrics, embedded ? null : gate));
   app.route("/", statusRoutes(sampler, embedded ? null : gate));

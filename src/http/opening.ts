@@ -16,6 +16,7 @@ import { createSse, retryLater, type SseStream } from "../transport/sse.ts";
 import { type Command, createWebSocket } from "../transport/websocket.ts";
 import type { Admission } from "./admission.ts";
 import type { Gate } from "./gate.ts";
+import type { Load } from "./load.ts";
 import { problem } from "./problem.ts";
 
 /** What runs on an open transport. */
@@ -50,6 +51,7 @@ export interface OpeningServices {
   readonly runtime: Runtime;
   readonly gate: Gate;
   readonly admission: Admission;
+  readonly load: Load;
   readonly log: Log;
   readonly timing: Timing;
   /** Epoch seconds of the user's revocation; asked for SSE, whose clients should see a 401 rather than an ending stream. */
@@ -140,7 +142,7 @@ export async function openSse(services: OpeningServices, c: Context, opening: Op
 }
 
 async function admit(
-  { gate, admission, address, log }: OpeningServices,
+  { gate, admission, load, address, log }: OpeningServices,
   c: Context,
   found: readonly Found[],
   opening: Opening,
@@ -148,6 +150,11 @@ async function admit(
   if (admission.draining) return { refused: "restart", reason: "shutting down" };
   if (admission.tooFast(() => address(c)))
     return { refused: "rateLimited", reason: "too many connections from this address" };
+  // a ticket and a room's membership are looked up where REST waits too
+  const asksFirst = opening.kind === "chat" || found.some(({ place }) => place === "ticket");
+  if (load.openings.overloaded || (asksFirst && load.rest.overloaded)) {
+    return { refused: "overloaded", reason: "too much to do here: try again later" };
+  }
   let release: (() => void) | undefined;
   try {
     const identity = await gate.identify(found);
