@@ -11,6 +11,7 @@ import { closeClients, socket, sse } from "../helpers/clients.ts";
 import { database, type TestDatabase } from "../helpers/database.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { type Instance, instance } from "../helpers/instance.ts";
+import { rawClient } from "../helpers/raw.ts";
 import { store } from "../helpers/streams.ts";
 
 const test = suite("overload");
@@ -115,30 +116,23 @@ test("where the pool is stuck, REST is refused at once with Retry-After; streams
 test("a slow body waits for itself: it holds nobody's place", async () => {
   const before = await refused();
   const { authorization } = await app.auth(1);
-  const senders = Array.from({ length: 50 }, () => {
-    let finish = (): void => {};
-    const body = new ReadableStream<Uint8Array>({
-      start(controller) {
-        controller.enqueue(new TextEncoder().encode('{"title":'));
-        finish = () => {
-          controller.enqueue(new TextEncoder().encode('"slow"}'));
-          controller.close();
-        };
-      },
-    });
-    const init = {
-      method: "POST",
-      body,
-      duplex: "half",
-      headers: { authorization, "content-type": "application/json" },
-    };
-    return { answer: fetch(`${app.url}/api/tasks`, init as RequestInit), finish };
-  });
+  const body = '{"title":"slow"}';
+  const head = [
+    "POST /api/tasks HTTP/1.1",
+    "Host: localhost",
+    "Connection: close",
+    `Authorization: ${authorization}`,
+    "Content-Type: application/json",
+    `Content-Length: ${body.length}`,
+  ].join("\r\n");
+  const { port } = new URL(app.url);
+  const half = `${head}\r\n\r\n${body.slice(0, 8)}`;
+  const senders = await Promise.all(Array.from({ length: 50 }, () => rawClient(Number(port), half)));
   await sleep(WAIT_MS);
   assert.is((await ask("/api/tasks", { authorization })).status, 200);
-  for (const { finish } of senders) finish();
-  const statuses = await Promise.all(senders.map(async ({ answer }) => (await answer).status));
-  assert.equal(new Set(statuses), new Set([201]));
+  for (const { socket } of senders) socket.write(body.slice(8));
+  await Promise.all(senders.map(({ ended }) => ended));
+  for (const sender of senders) assert.match(sender.received(), /^HTTP\/1.1 201 /);
   assert.is(await refused(), before);
 });
 
