@@ -15,28 +15,26 @@ import { store, storeMany } from "../helpers/streams.ts";
 import { checkFollower, storedOf } from "../model/check.ts";
 import { type Cluster, cluster } from "../model/cluster.ts";
 import { endServers, server } from "../model/fleet.ts";
-import { type Follower, follower } from "../model/follower.ts";
 import { type LossyProxy, lossyProxy } from "../model/lossy_proxy.ts";
+import { type Scene, scene } from "../model/scene.ts";
 
 const test = suite("faults");
 let postgres: Cluster;
 let sql: Sql;
 let proxy: LossyProxy;
-let users = 0;
-const followers: Follower[] = [];
-const instances: Instance[] = [];
+let scenery: Scene;
 
 test.before(async () => {
   postgres = await cluster();
   sql = connect(postgres.url, { max: 4, name: "test" });
   await migrate(sql, { domain: false });
+  scenery = scene(sql);
 });
 test.before.each(async () => {
   proxy = await lossyProxy(postgres.url);
 });
 test.after.each(async () => {
-  for (const one of followers.splice(0)) one.stop();
-  await Promise.all(instances.splice(0).map((one) => one.stop()));
+  await scenery.clear();
   await endServers();
   await proxy.close();
 });
@@ -45,52 +43,12 @@ test.after(async () => {
   await postgres?.stop();
 });
 
-async function start(options: InstanceOptions = {}): Promise<Instance> {
-  const started = await instance(postgres.url, {
-    listenUrl: proxy.through(postgres.url),
-    ...options,
-    env: { DOMAIN: "off", ...options.env },
-  });
-  instances.push(started);
-  return started;
-}
-
-/** A new user with one stream on each transport, both ready. */
-async function follow(pick: () => string | undefined): Promise<{ user: number; clients: Follower[] }> {
-  const user = ++users;
-  const headers = { authorization: `Bearer ${await token(user)}` };
-  const clients = (["ws", "sse"] as const).map((transport) => follower({ user, transport, from: 0, headers, pick }));
-  followers.push(...clients);
-  await eventually(() => clients.every((client) => client.ready), { deadlineMs: 15_000 });
-  return { user, clients };
-}
-
-/** All stand at this id; with the time it took. */
-async function reach(clients: readonly Follower[], id: number, deadlineMs: number): Promise<number> {
-  const began = performance.now();
-  await eventually(
-    () =>
-      assert.equal(
-        clients.map(({ cursor }) => cursor),
-        clients.map(() => id),
-      ),
-    { deadlineMs },
-  );
-  return Math.round(performance.now() - began);
-}
-
-/** Everything once and in order, each on the one connection it was opened with. */
-async function untouched(user: number, clients: readonly Follower[]): Promise<void> {
-  const stored = await storedOf(sql, user);
-  assert.equal(
-    clients.flatMap((client) => checkFollower(client, stored)),
-    [],
-  );
-  assert.equal(
-    clients.map((client) => client.connections),
-    clients.map(() => 1),
-  );
-}
+/** Hears of entries through the proxy. */
+const start = (options: InstanceOptions = {}): Promise<Instance> =>
+  scenery.start(postgres.url, { listenUrl: proxy.through(postgres.url), ...options });
+const follow: Scene["follow"] = (pick) => scenery.follow(pick);
+const reach: Scene["reach"] = (...args) => scenery.reach(...args);
+const untouched: Scene["untouched"] = (...args) => scenery.untouched(...args);
 
 const listeners = (): Promise<{ pid: number }[]> => sql<{ pid: number }[]>`
   select pid from pg_stat_activity where application_name = 'tidings listener'`;

@@ -11,6 +11,8 @@ export interface Cluster {
   /** Ends it: `fast` as a service manager does, `crash` without a checkpoint, so that it recovers at its next start. */
   down(how: "fast" | "crash"): Promise<void>;
   up(): Promise<void>;
+  /** Starts it again, whatever is left of it: it has ended by itself, or is about to. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -19,8 +21,9 @@ const SIGNAL = { fast: "SIGINT", crash: "SIGQUIT" } as const;
 /** The writes of a committed transaction survive a crash of the server also without fsync, though not one of the machine. */
 const SURVIVES = ["synchronous_commit=on", "full_page_writes=on"];
 
-export async function cluster(flags: readonly string[] = []): Promise<Cluster> {
-  const dir = mkdtempSync(join(tmpdir(), "tidings-model-"));
+/** @param below the folder that its own is made in */
+export async function cluster(flags: readonly string[] = [], below = tmpdir()): Promise<Cluster> {
+  const dir = mkdtempSync(join(below, "tidings-model-"));
   chmodSync(dir, 0o711);
   const start = (): Promise<Embedded> =>
     startEmbedded({ dir: join(dir, "postgres"), fast: true, flags: ["max_connections=200", ...SURVIVES, ...flags] });
@@ -38,23 +41,32 @@ export async function cluster(flags: readonly string[] = []): Promise<Cluster> {
     }
   }
 
+  async function letGo(): Promise<void> {
+    await server?.stop();
+    server = null;
+  }
+
+  async function up(): Promise<void> {
+    for (let tries = 1; server === null; tries++) {
+      server = await start();
+      if (server.url === url) return;
+      // somebody else has taken the port meanwhile
+      await letGo();
+      if (tries === 20) throw new Error("Postgres did not get its port back");
+      await sleep(500);
+    }
+  }
+
   return {
     url,
+    up,
     async down(how) {
       process.kill(await postmaster(), SIGNAL[how]);
-      await server?.stop();
-      server = null;
+      await letGo();
     },
-    async up() {
-      for (let tries = 1; server === null; tries++) {
-        server = await start();
-        if (server.url === url) return;
-        // somebody else has taken the port meanwhile
-        await server.stop();
-        server = null;
-        if (tries === 20) throw new Error("Postgres did not get its port back");
-        await sleep(500);
-      }
+    async restart() {
+      await letGo();
+      await up();
     },
     async stop() {
       await server?.stop();
