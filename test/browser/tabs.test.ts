@@ -2,40 +2,26 @@
 // @timeout 60
 import type { Page } from "playwright-core";
 import * as assert from "uvu/assert";
-import { database, type TestDatabase } from "../helpers/database.ts";
 import { eventually } from "../helpers/eventually.ts";
-import { type Instance, instance, token } from "../helpers/instance.ts";
+import { token } from "../helpers/instance.ts";
 import { store } from "../helpers/streams.ts";
-import { browserSuite, type Chromium, type Profile, startChromium } from "./browser.ts";
+import { browserSuite } from "./browser.ts";
 import { storedIds } from "./page_streams.ts";
 import { connectSdk, heard } from "./sdk.ts";
+import { visit } from "./visit.ts";
 
 const test = browserSuite("tabs of one browser");
-let db: TestDatabase;
-let server: Instance;
-let chromium: Chromium;
-let profile: Profile;
-
-test.before(async () => {
-  db = await database();
-  // As on the embedded database: /metrics asks for no token.
-  [server, chromium] = await Promise.all([instance(db.url, { embedded: true }), startChromium()]);
-  profile = await chromium.profile();
-});
-test.after(async () => {
-  await chromium?.close();
-  await server?.stop();
-  await db?.drop();
-});
+// As on the embedded database: /metrics asks for no token.
+const here = visit(test, "shared", { embedded: true });
 
 async function openStreams(): Promise<number> {
-  const text = await (await fetch(`${server.url}/metrics`)).text();
+  const text = await (await fetch(`${here.server.url}/metrics`)).text();
   const values = [...text.matchAll(/^tidings_streams\{.*\} (\d+)$/gm)].map(([, value]) => Number(value));
   return values.reduce((sum, value) => sum + value, 0);
 }
 
 async function tab(jwt: string): Promise<Page> {
-  const page = await profile.open(`${server.url}/healthz`);
+  const page = await here.profile.open(`${here.server.url}/healthz`);
   await connectSdk(page, jwt);
   await eventually(async () => assert.ok((await heard(page)).connected), { deadlineMs: 15_000 });
   return page;
@@ -45,14 +31,14 @@ test("three tabs hold one connection, and all three hear an entry once", async (
   const jwt = await token(301);
   const pages = [await tab(jwt), await tab(jwt), await tab(jwt)];
   assert.is(await openStreams(), 1);
-  await store(db.sql, 301, { title: "For all" });
+  await store(here.db.sql, 301, { title: "For all" });
   for (const page of pages) await eventually(async () => assert.equal((await heard(page)).titles, ["For all"]));
   const ways = await Promise.all(pages.map(async (page) => (await heard(page)).transport));
   assert.equal(ways, ["websocket", "tab", "tab"]);
 
   const [leader, ...others] = pages;
   await leader!.close();
-  await store(db.sql, 301, { title: "Between" });
+  await store(here.db.sql, 301, { title: "Between" });
   for (const page of others) {
     await eventually(async () => assert.equal(storedIds((await heard(page)).frames), [1, 2]), { deadlineMs: 15_000 });
     assert.is((await heard(page)).unread, 2);
@@ -65,7 +51,7 @@ test("three tabs hold one connection, and all three hear an entry once", async (
 test("tabs of another user have a connection of their own", async () => {
   await tab(await token(302));
   await eventually(async () => assert.is(await openStreams(), 2));
-  assert.equal(profile.errors, []);
+  assert.equal(here.profile.errors, []);
 });
 
 test.run();

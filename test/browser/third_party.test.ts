@@ -8,49 +8,28 @@ import { buildSync } from "esbuild";
 import { EventSource } from "eventsource";
 import type { Page } from "playwright-core";
 import * as assert from "uvu/assert";
-import { database, type TestDatabase } from "../helpers/database.ts";
 import { eventually } from "../helpers/eventually.ts";
-import { type Instance, instance, token } from "../helpers/instance.ts";
+import { token } from "../helpers/instance.ts";
 import { rawClient, upgradeRequest } from "../helpers/raw.ts";
 import { store, storeMany } from "../helpers/streams.ts";
-import { browserSuite, type Chromium, type Profile, startChromium } from "./browser.ts";
+import { browserSuite } from "./browser.ts";
 import { storedIds } from "./page_streams.ts";
+import { visit } from "./visit.ts";
 
 const test = browserSuite("clients of others");
-let db: TestDatabase;
-let server: Instance;
-let chromium: Chromium;
-let profile: Profile;
-
-test.before(async () => {
-  db = await database();
-  [server, chromium] = await Promise.all([instance(db.url), startChromium()]);
-  profile = await chromium.profile();
-});
-test.after(async () => {
-  await chromium?.close();
-  await server?.stop();
-  await db?.drop();
-});
+const here = visit(test, "shared");
 
 /** A blank page of the server's with `window.library`, a package bundled as its author made it. */
 async function pageWith(name: string): Promise<Page> {
   const contents = `import * as library from ${JSON.stringify(name)}; Object.assign(window, { library, heard: [] });`;
   const stdin = { contents, resolveDir: fileURLToPath(new URL(".", import.meta.url)) };
   const { outputFiles } = buildSync({ stdin, bundle: true, write: false, format: "iife" });
-  const page = await profile.open(`${server.url}/healthz`);
+  const page = await here.blank();
   await page.evaluate(outputFiles[0]!.text);
   return page;
 }
 
 const heardIds = async (page: Page): Promise<number[]> => storedIds(await page.evaluate(() => window.heard));
-
-async function restart(meanwhile: () => Promise<void>): Promise<void> {
-  const port = Number(new URL(server.url).port);
-  await server.stop();
-  await meanwhile();
-  server = await instance(db.url, { config: { port } });
-}
 
 const patient = { deadlineMs: 25_000, everyMs: 100 };
 
@@ -71,9 +50,9 @@ test("reconnecting-websocket resumes at the cursor its url function names", asyn
     await token(401),
   );
   await eventually(() => page.evaluate(() => window.heard.length > 0));
-  await store(db.sql, 401);
+  await store(here.db.sql, 401);
   await eventually(async () => assert.equal(await heardIds(page), [1]));
-  await restart(() => storeMany(db.sql, 401, 3));
+  await here.restart(() => storeMany(here.db.sql, 401, 3));
   await eventually(async () => assert.equal(await heardIds(page), [1, 2, 3, 4]), patient);
 });
 
@@ -96,24 +75,24 @@ test("fetch-event-source sends its token as a header and resumes by its own Last
     await token(402),
   );
   await eventually(() => page.evaluate(() => window.heard.length > 0));
-  await store(db.sql, 402);
+  await store(here.db.sql, 402);
   await eventually(async () => assert.equal(await heardIds(page), [1]));
-  await restart(() => storeMany(db.sql, 402, 3));
+  await here.restart(() => storeMany(here.db.sql, 402, 3));
   await eventually(async () => assert.equal(await heardIds(page), [1, 2, 3, 4]), patient);
 });
 
 test("the eventsource package comes back by itself at its Last-Event-ID", async () => {
   const jwt = await token(403);
-  const source = new EventSource(`${server.url}/sse/notifications/?token=${jwt}`);
+  const source = new EventSource(`${here.server.url}/sse/notifications/?token=${jwt}`);
   const ids: string[] = [];
   source.addEventListener("message", ({ data, lastEventId }) => {
     if (JSON.parse(data).type === "notification") ids.push(lastEventId);
   });
   try {
     await eventually(() => source.readyState === 1);
-    await store(db.sql, 403);
+    await store(here.db.sql, 403);
     await eventually(() => assert.equal(ids, ["1"]));
-    await restart(() => storeMany(db.sql, 403, 3));
+    await here.restart(() => storeMany(here.db.sql, 403, 3));
     await eventually(() => assert.equal(ids, ["1", "2", "3", "4"]), patient);
   } finally {
     source.close();
@@ -129,7 +108,7 @@ function typed(text: string): Buffer {
 
 test("what is typed into a bare socket, as with wscat, is understood and answered", async () => {
   const request = upgradeRequest("/ws/notifications/", { Authorization: `Bearer ${await token(404)}` });
-  const { socket, received, ended } = await rawClient(Number(new URL(server.url).port), request);
+  const { socket, received, ended } = await rawClient(Number(new URL(here.server.url).port), request);
   await eventually(() => assert.match(received(), '{"type":"ready"'));
   assert.match(received(), "HTTP/1.1 101 ");
   socket.write(typed("ping"));

@@ -3,6 +3,8 @@
  * (ServerSettings); reports its address, and on request what memory it takes. Ends when its parent does.
  */
 import process from "node:process";
+import v8 from "node:v8";
+import { Stream } from "../../src/core/stream.ts";
 import { type InstanceOptions, instance } from "../helpers/instance.ts";
 
 export interface ServerSettings extends InstanceOptions {
@@ -13,6 +15,8 @@ export interface Memory {
   /** Bytes of the JavaScript heap in use, after a collection where node was started with --expose-gc. */
   readonly heap: number;
   readonly rss: number;
+  /** Streams that are held by anything at all; undefined where Node cannot count them. */
+  readonly streams: number | undefined;
   /** Milliseconds of CPU used so far. */
   readonly cpu: number;
 }
@@ -25,7 +29,8 @@ function memory(): Memory {
   (globalThis as { gc?: () => void }).gc?.();
   const { heapUsed: heap, rss } = process.memoryUsage();
   const { user, system } = process.cpuUsage();
-  return { heap, rss, cpu: (user + system) / 1_000 };
+  const streams = v8.queryObjects?.(Stream, { format: "count" });
+  return { heap, rss, streams, cpu: (user + system) / 1_000 };
 }
 
 process.on("disconnect", () => process.exit(0));

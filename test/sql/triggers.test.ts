@@ -1,34 +1,14 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Sql } from "../../src/db/client.ts";
-import { database, type TestDatabase } from "../helpers/database.ts";
-import { type Ear, type Heard, listen } from "./envelopes.ts";
+import { reference, to, types } from "./reference.ts";
 
 const test = suite("the reference triggers");
-let db: TestDatabase;
-let ear: Ear;
-let session: Sql;
-
-test.before(async () => {
-  db = await database();
-  ear = await listen(db);
-  session = db.connect({ max: 1 });
-});
-test.after(() => db.drop());
-
-test.before.each(async () => {
-  await db.sql`truncate app."user", tidings.inbox, tidings.notification restart identity cascade`;
-  await db.sql`insert into app."user" (username) values ('ann'), ('ben'), ('cleo'), ('dan')`;
-});
-
-const run = (text: string): Promise<Heard[]> => ear.hear(() => session.unsafe(text));
-const to = (frames: Heard[], group: string): Heard[] => frames.filter((frame) => frame.group === group);
-const types = (frames: Heard[]): unknown[] =>
-  frames.map(({ event, notification }) => event?.type ?? notification?.notification_type);
+const scene = reference(test);
+const { run } = scene;
 const utc = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
 
 async function unread(user: number): Promise<number> {
-  const [row] = await db.sql`select tidings.unread(${user}::text) -> 'count' as count`;
+  const [row] = await scene.db.sql`select tidings.unread(${user}::text) -> 'count' as count`;
   return row!.count;
 }
 
@@ -98,7 +78,7 @@ test("a replayed invite is shown as it is now: settled or deleted, never pending
     "insert into app.invite (sender_id, receiver_id, game) values (1, 2, 'chess'), (1, 2, 'go'), (1, 2, 'shogi')",
   );
   await run("update app.invite set status = 'declined' where id = 1; delete from app.invite where id = 2");
-  const rows = await db.sql`
+  const rows = await scene.db.sql`
     select tidings.current_event(event) #>> '{invite,status}' as status from tidings.notification
     where user_id = '2' and event ->> 'type' = 'invite_created' order by id`;
   assert.equal(

@@ -1,30 +1,10 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Sql } from "../../src/db/client.ts";
-import { database, type TestDatabase } from "../helpers/database.ts";
-import { type Ear, type Heard, listen } from "./envelopes.ts";
+import { reference, to, types } from "./reference.ts";
 
 const test = suite("the reference triggers in bulk and under transactions");
-let db: TestDatabase;
-let ear: Ear;
-let session: Sql;
-
-test.before(async () => {
-  db = await database();
-  ear = await listen(db);
-  session = db.connect({ max: 1 });
-});
-test.after(() => db.drop());
-
-test.before.each(async () => {
-  await db.sql`truncate app."user", tidings.inbox, tidings.notification restart identity cascade`;
-  await db.sql`insert into app."user" (username) values ('ann'), ('ben'), ('cleo'), ('dan')`;
-});
-
-const run = (text: string): Promise<Heard[]> => ear.hear(() => session.unsafe(text));
-const to = (frames: Heard[], group: string): Heard[] => frames.filter((frame) => frame.group === group);
-const types = (frames: Heard[]): unknown[] =>
-  frames.map(({ event, notification }) => event?.type ?? notification?.notification_type);
+const scene = reference(test);
+const { run } = scene;
 
 test("a rolled-back write tells nobody and leaves no hole", async () => {
   const frames = await run(
@@ -50,7 +30,7 @@ test("a bulk insert is in row order, each recipient's ids dense, the counts thos
   await run(`
     insert into app.room (kind) values ('group'); insert into app.room_member select 1, id from app."user";
     insert into app.message (room_id, sender_id, content) select 1, 1 + g % 4, 'm' || g from generate_series(1, 400) g`);
-  const rows = await db.sql`
+  const rows = await scene.db.sql`
     select i.user_id, last_id, unread_count, (tidings.unread(i.user_id) -> 'by_type' -> 'new_message')::int as recount,
       (select array_agg(n.id order by (n.event #>> '{message,id}')::int) = array_agg(n.id order by n.id)
         from tidings.notification n where n.user_id = i.user_id) as in_order
@@ -62,19 +42,19 @@ test("a bulk insert is in row order, each recipient's ids dense, the counts thos
 });
 
 test("a bulk update after a single one stays in seconds: no plan for one row is kept for 6,000", async () => {
-  await session`insert into app.invite (sender_id, receiver_id, game) values (1, 2, 'chess')`;
-  await session`update app.invite set status = 'accepted'`;
-  await session`insert into app.task (title, creator_id) values ('Report', 1)`;
-  await session`update app.task set status = 'done'`;
-  await session`insert into app.friendship (requester_id, addressee_id) values (1, 2)`;
-  await session`update app.friendship set status = 'accepted'`;
-  await session`insert into app.invite (sender_id, receiver_id, game) select 1, 2, 'go' from generate_series(1, 6000)`;
-  await session`insert into app.task (title, creator_id) select 'T', 1 from generate_series(1, 6000)`;
+  await scene.session`insert into app.invite (sender_id, receiver_id, game) values (1, 2, 'chess')`;
+  await scene.session`update app.invite set status = 'accepted'`;
+  await scene.session`insert into app.task (title, creator_id) values ('Report', 1)`;
+  await scene.session`update app.task set status = 'done'`;
+  await scene.session`insert into app.friendship (requester_id, addressee_id) values (1, 2)`;
+  await scene.session`update app.friendship set status = 'accepted'`;
+  await scene.session`insert into app.invite (sender_id, receiver_id, game) select 1, 2, 'go' from generate_series(1, 6000)`;
+  await scene.session`insert into app.task (title, creator_id) select 'T', 1 from generate_series(1, 6000)`;
   for (const statement of [
     "update app.invite set status = 'expired' where status = 'pending'",
     "update app.task set status = 'done' where status = 'todo'",
   ]) {
-    const [plan] = await session.unsafe(`explain (analyze, format json) ${statement}`);
+    const [plan] = await scene.session.unsafe(`explain (analyze, format json) ${statement}`);
     const triggers = (plan!["QUERY PLAN"] as { Triggers: { "Trigger Name": string; Time: number }[] }[])[0]!.Triggers;
     const publish = triggers.find((one) => one["Trigger Name"].startsWith("publish"))!;
     // hashed: about 1 s here; as a nested loop over 36 million pairs: 5 s and more
@@ -83,19 +63,19 @@ test("a bulk update after a single one stays in seconds: no plan for one row is 
 });
 
 test("a writer with no right but on the table itself publishes, and temporary tables do not bend what it publishes", async () => {
-  await session.unsafe(`
+  await scene.session.unsafe(`
     drop role if exists tidings_test_writer; create role tidings_test_writer;
     grant usage on schema app to tidings_test_writer; grant insert on app.invite to tidings_test_writer`);
   try {
-    const frames = await ear.hear(() =>
-      session.unsafe(`
+    const frames = await scene.ear.hear(() =>
+      scene.session.unsafe(`
         begin; set local role tidings_test_writer;
         create temp table "user" (id bigint, username text); insert into "user" values (1, 'mallory');
         insert into app.invite (sender_id, receiver_id, game) values (1, 2, 'chess'); commit`),
     );
     assert.is(frames[0]!.notification!.message, "ann invited you to chess");
   } finally {
-    await session.unsafe("drop owned by tidings_test_writer cascade; drop role tidings_test_writer");
+    await scene.session.unsafe("drop owned by tidings_test_writer cascade; drop role tidings_test_writer");
   }
 });
 
