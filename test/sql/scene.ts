@@ -85,6 +85,13 @@ export function randomOf(seed: number): (n: number) => number {
   };
 }
 
+/** Milliseconds that `work` took. */
+export async function timed(work: () => PromiseLike<unknown>): Promise<number> {
+  const began = performance.now();
+  await work();
+  return performance.now() - began;
+}
+
 /** The SQLSTATE a promise is rejected with, or undefined. */
 export async function codeOf(work: PromiseLike<unknown>): Promise<string | undefined> {
   try {

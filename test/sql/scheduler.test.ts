@@ -179,9 +179,14 @@ test("a moment written while it sleeps is met within seconds of being due, when 
   const [row] =
     await sql`insert into app.invite (sender_id, receiver_id, game, expires_at) values (1, 2, 'g', clock_timestamp() + interval '0.7 s') returning expires_at`;
   scheduler.nudge(row!.expires_at.toISOString());
+  // how late the same machine is with a timer and a query of the test's own
+  const [own] = await new Promise<void>((resolve) => setTimeout(resolve, row!.expires_at.getTime() - Date.now())).then(
+    () => sql`select extract(epoch from clock_timestamp() - ${row!.expires_at}::timestamptz)::float8 as seconds`,
+  );
   await eventually(async () => (await told("invite_status")).length === 2, { deadlineMs: 10_000 });
   const [late] = await sql`select extract(epoch from updated_at - expires_at)::float8 as seconds from app.invite`;
-  assert.ok(late!.seconds >= 0 && late!.seconds < 5, `${late!.seconds} s`);
+  console.log(`met ${late!.seconds} s late, a timer of the test's own ${own!.seconds} s`);
+  assert.ok(late!.seconds >= 0 && late!.seconds < 0.5 + 10 * own!.seconds, `${late!.seconds} s, ${own!.seconds} s`);
 });
 
 test("several instances send each thing once, and the others go on when one is gone", async () => {
