@@ -14,8 +14,10 @@ export interface CrowdOrder {
   readonly count: number;
   /** How many entries each has missed: 1 … missed. */
   readonly missed: number;
-  /** Every nth is an SSE stream. */
+  /** Every nth is an SSE stream; 0: none. */
   readonly sseEvery: number;
+  /** Where a user's socket is opened. Default: Tidings' own path. */
+  readonly socketPath?: string;
 }
 
 export interface CrowdReport {
@@ -72,12 +74,13 @@ function follow(socket: net.Socket, request: string, missed: number): Promise<Co
   });
 }
 
-async function run({ url, first, count, missed, sseEvery }: CrowdOrder): Promise<CrowdReport> {
+async function run(order: CrowdOrder): Promise<CrowdReport> {
+  const { url, first, count, missed, sseEvery, socketPath = "/ws/notifications/" } = order;
   const { hostname, port } = new URL(url);
   const requests = await Promise.all(
     Array.from({ length: count }, async (_, at) => {
       const bySse = at % sseEvery === 0;
-      const path = `/${bySse ? "sse" : "ws"}/notifications/`;
+      const path = bySse ? "/sse/notifications/" : socketPath;
       const lines = [
         `GET ${path} HTTP/1.1`,
         `Host: ${hostname}:${port}`,

@@ -15,7 +15,7 @@ export interface Memory {
   /** Bytes of the JavaScript heap in use, after a collection where node was started with --expose-gc. */
   readonly heap: number;
   readonly rss: number;
-  /** Streams that are held by anything at all; undefined where Node cannot count them. */
+  /** Streams that are held by anything at all, with --expose-gc; undefined where Node cannot count them. */
   readonly streams: number | undefined;
   /** Milliseconds of CPU used so far. */
   readonly cpu: number;
@@ -26,10 +26,12 @@ export type Report = { readonly url: string } | { readonly failed: string } | { 
 const say = (report: Report): void => void process.send?.(report);
 
 function memory(): Memory {
-  (globalThis as { gc?: () => void }).gc?.();
+  const { gc } = globalThis as { gc?: () => void };
+  gc?.();
   const { heapUsed: heap, rss } = process.memoryUsage();
   const { user, system } = process.cpuUsage();
-  const streams = v8.queryObjects?.(Stream, { format: "count" });
+  // walks the whole heap
+  const streams = gc && v8.queryObjects?.(Stream, { format: "count" });
   return { heap, rss, streams, cpu: (user + system) / 1_000 };
 }
 
