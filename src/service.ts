@@ -3,7 +3,7 @@
  * Start fails fast and undoes what it had started; stop is idempotent, drains, and waits for everything.
  */
 import type { Hono } from "hono";
-import { createVerifier, type Identity, type Verify } from "./auth/token.ts";
+import { createVerifier, type HmacCheck, type Identity, type Verify } from "./auth/token.ts";
 import type { Config } from "./config.ts";
 import { Hub } from "./core/hub.ts";
 import type { Reader } from "./core/reader.ts";
@@ -71,6 +71,8 @@ export interface ServiceOptions {
   readonly assets?: ReadAsset | undefined;
   /** A pool to use instead of one of our own; left open by `stop`. */
   readonly sql?: Sql | undefined;
+  /** Checks HS256 at once, where the runtime can. */
+  readonly hmac?: HmacCheck | undefined;
   /** A token check to use instead of JWT_SECRET and JWKS_URL. */
   readonly verify?: Verify | undefined;
 }
@@ -103,7 +105,10 @@ export function createService(options: ServiceOptions): Service {
     connect(database.url, { max: options.poolSize ?? 10, name: `pool ${crypto.randomUUID().slice(0, 8)}` });
   const verify =
     options.verify ??
-    createVerifier({ ...config, secret: config.jwtSecret, issuer: config.jwtIssuer, audience: config.jwtAudience });
+    createVerifier({
+      ...{ secret: config.jwtSecret, jwksUrl: config.jwksUrl, hmac: options.hmac },
+      ...{ issuer: config.jwtIssuer, audience: config.jwtAudience },
+    });
   const metrics = createMetrics(sql, { listenSince: () => feed.since, feedParts: () => feed.parts });
   const sampler = createSampler(metrics);
   // of their own: what streams wait for must not stand behind requests that wait for a lock

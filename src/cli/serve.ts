@@ -4,6 +4,7 @@ import { signToken } from "../auth/token.ts";
 import { VARIABLES } from "../config.ts";
 import { createLog } from "../log.ts";
 import { readAsset } from "../runtime/assets.ts";
+import { hmacCheck } from "../runtime/hmac.ts";
 import { serveNode } from "../runtime/node.ts";
 import { createService } from "../service.ts";
 import { type Command, type ExitCode, UsageError } from "./command.ts";
@@ -28,7 +29,14 @@ async function serve(): Promise<ExitCode> {
   const log = createLog(database.config.logLevel);
   for (const warning of database.config.warnings) log.warn({}, warning);
   try {
-    const service = createService({ config: database.config, log, serve: serveNode, database, assets: readAsset });
+    const service = createService({
+      config: database.config,
+      log,
+      database,
+      serve: serveNode,
+      assets: readAsset,
+      hmac: hmacCheck,
+    });
     const stopped = untilSignal();
     const { url } = await service.start();
     process.stdout.write(`listening on ${url}\n`);

@@ -17,6 +17,7 @@ import { TidingsError } from "../errors.ts";
 import type { ServiceLog } from "../log.ts";
 import { createService } from "../service.ts";
 import { readAsset } from "./assets.ts";
+import { hmacCheck } from "./hmac.ts";
 import { type App, answer, createRuntime, type Env, finish } from "./node_runtime.ts";
 import { createGate } from "./node_upgrade.ts";
 
@@ -83,6 +84,7 @@ export function createTidings(options: TidingsOptions): Tidings {
     verify: verify && verifier(verify),
     database: { url: databaseUrl, listenUrl, embedded: false },
     assets: readAsset,
+    hmac: hmacCheck,
     serve: async () => ({ port: 0, close: () => cutLate(gate) }),
   });
   const inner = service.app(createRuntime(gate, log));

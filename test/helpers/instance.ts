@@ -5,6 +5,7 @@
 import { signToken } from "../../src/auth/token.ts";
 import { type Config, readConfig } from "../../src/config.ts";
 import { readAsset } from "../../src/runtime/assets.ts";
+import { hmacCheck } from "../../src/runtime/hmac.ts";
 import { serveNode } from "../../src/runtime/node.ts";
 import { createService, type Service, type ServiceOptions } from "../../src/service.ts";
 
@@ -57,6 +58,7 @@ export async function instance(databaseUrl: string, options: InstanceOptions = {
     log: { error: write("error"), warn: write("warn"), info: write("info") },
     serve: serveNode,
     assets: readAsset,
+    hmac: hmacCheck,
     database: { url: databaseUrl, listenUrl: options.listenUrl ?? databaseUrl, embedded: options.embedded ?? false },
     ...(options.timing ? { timing: options.timing } : {}),
     ...(options.poolSize ? { poolSize: options.poolSize } : {}),

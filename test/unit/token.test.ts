@@ -2,11 +2,42 @@
 import { base64url, SignJWT } from "jose";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { createVerifier, signToken, type Verify } from "../../src/auth/token.ts";
+import {
+  type Identity,
+  signToken,
+  createVerifier as single,
+  type VerifierOptions,
+  type Verify,
+} from "../../src/auth/token.ts";
 import { TidingsError } from "../../src/errors.ts";
+import { hmacCheck } from "../../src/runtime/hmac.ts";
 import { rawToken, refusalOf, soon } from "../helpers/jwt.ts";
 
 const test = suite("token");
+
+type Outcome = { readonly identity: Identity } | { readonly error: TidingsError };
+
+const outcome = (verify: Verify, token: string): Promise<Outcome> =>
+  verify(token).then(
+    (identity) => ({ identity }),
+    (error: TidingsError) => ({ error }),
+  );
+
+/** A verifier that leaves all to jose and one that checks HMACs by itself, which must say the same of every token. */
+function createVerifier(options: VerifierOptions): Verify {
+  const [plain, quick] = [single(options), single({ ...options, hmac: hmacCheck })];
+  return async (token) => {
+    const [one, other] = [await outcome(plain, token), await outcome(quick, token)];
+    if ("error" in one !== "error" in other) throw new Error(`they differ: ${JSON.stringify([one, other])}`);
+    if ("error" in one && "error" in other) {
+      assert.equal([other.error.code, other.error.message], [one.error.code, one.error.message]);
+      throw other.error;
+    }
+    assert.equal(other, one);
+    return (other as { identity: Identity }).identity;
+  };
+}
+
 const SECRET = "a secret that is long enough for HS256";
 const verify = createVerifier({ secret: SECRET });
 const seconds = (): number => Math.floor(Date.now() / 1000);
