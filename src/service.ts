@@ -224,6 +224,7 @@ export function createService(options: ServiceOptions): Service {
       await sql`select 1`;
       await migrate(sql, { domain: config.domain, log: (text) => log.info({}, text) });
       if (database.embedded && config.domain) await seedDemo(sql);
+      await entries.warm();
       await feed.start();
       presence.start();
       server = await options.serve({ app: routes.app, host: config.host, port: config.port, log });

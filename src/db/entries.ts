@@ -19,6 +19,8 @@ export interface EntriesOptions {
 }
 
 const USERS_PER_QUERY = 200;
+/** Queries of a kind at the same time. */
+const LANES = 2;
 /** How long opening streams wait for each other in a storm. */
 const GATHER_MS = 250;
 /** Unread notifications that are counted by type within an opening read; of more, the others in it would wait for the count. */
@@ -42,7 +44,15 @@ interface Question {
   readonly cursor: number | null;
 }
 
-export function createEntries(options: EntriesOptions): Reader {
+export interface Entries extends Reader {
+  /**
+   * Opens the connections of opening reads and has their query prepared: in the storm after a restart, each of the
+   * round trips that takes would wait for a turn of a loop that is full of handshakes.
+   */
+  warm(): Promise<void>;
+}
+
+export function createEntries(options: EntriesOptions): Entries {
   const { sql, openings, observe, pageSize = 100 } = options;
 
   async function timed<T extends readonly unknown[]>(
@@ -94,7 +104,7 @@ export function createEntries(options: EntriesOptions): Reader {
       return asked.map((at) => pages[at]!);
     };
 
-  const openMany = batch({ run: readMany("open"), most: USERS_PER_QUERY, lanes: 2, gatherMs: GATHER_MS });
+  const openMany = batch({ run: readMany("open"), most: USERS_PER_QUERY, lanes: LANES, gatherMs: GATHER_MS });
   const open = async (question: Question): Promise<Page> => {
     const leave = openings?.enter();
     try {
@@ -103,7 +113,7 @@ export function createEntries(options: EntriesOptions): Reader {
       leave?.();
     }
   };
-  const read = batch({ run: readMany("read"), most: USERS_PER_QUERY, lanes: 2 });
+  const read = batch({ run: readMany("read"), most: USERS_PER_QUERY, lanes: LANES });
 
   const unread = batch({
     most: USERS_PER_QUERY,
@@ -120,6 +130,9 @@ export function createEntries(options: EntriesOptions): Reader {
 
   return {
     revokedAt: async (userId) => (await open({ userId, cursor: null })).revokedAt,
+    async warm() {
+      await Promise.all(Array.from({ length: LANES }, () => pagesFor([], [], true)));
+    },
     read: (userId, cursor, opening) => (opening ? open : read)({ userId, cursor }),
     unread,
     async heads(userIds) {
