@@ -6,6 +6,7 @@
 // @timeout 90
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { FloorHandlers } from "../bench/floor_server.ts";
@@ -21,6 +22,8 @@ import { endServers, server } from "../model/fleet.ts";
 const test = suite("storm");
 const CLIENTS = 5_000;
 const MISSED = 20;
+/** Between two entries of the one who goes on meanwhile. */
+const PACE_MS = 50;
 /** How long opening streams wait for each other (src/db/entries.ts). */
 const GATHER_MS = 250;
 let db: TestDatabase;
@@ -88,6 +91,7 @@ test("5,000 clients resuming at once have what they missed within seconds, by on
       await store(db.sql, 1);
       await lively.find((frame) => frame.id === id, 20_000);
       delays.push(performance.now() - began);
+      await sleep(PACE_MS);
     }
   })();
   const { took, times, wrong, failed, cpu: clients } = await coming;
@@ -106,8 +110,8 @@ test("5,000 clients resuming at once have what they missed within seconds, by on
   // one for a hundred; where the machine lets them in more slowly than that, one for each time they are waited for
   const most = Math.max(CLIENTS / 100, took / GATHER_MS);
   assert.ok(open + read + unread <= most, `${open} + ${read} + ${unread} queries, ${Math.round(most)} would do`);
-  // what two quiet cores take, or on others twice what a server takes that has nothing to look up
-  const enough = Math.max(3_000, 2 * bare.took);
+  // what two quiet cores take; on busy ones three times what a server takes that has no token to check and nothing to read
+  const enough = Math.max(3_000, 3 * bare.took);
   assert.ok(took < enough, `${ms(took)}, and ${ms(bare.took)} from bare ws`);
   assert.ok(worst < enough, ms(worst));
 });
