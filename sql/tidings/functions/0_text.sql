@@ -12,13 +12,20 @@ create or replace function tidings.user_group(user_id text) returns text
 language sql immutable strict parallel safe
 return 'user_' || user_id;
 
--- Extra fields as they go on after other fields, without those that have a canonical meaning.
+-- Extra fields as they go on after other fields, without those that have a canonical meaning. Hardly anybody has such,
+-- so to look for them first takes half the time of taking them away.
+create or replace function tidings.without_canonical(data jsonb) returns jsonb
+language plpgsql immutable strict parallel safe
+as $$
+begin
+  return data - array['id', 'notification_id', 'title', 'message', 'notification_type', 'is_read', 'created_at', 'timestamp',
+    'archived', 'data'];
+end $$;
+
 create or replace function tidings.extra_fields(data jsonb) returns text
 language sql immutable parallel safe
-return case when data <> '{}'::jsonb then
-  nullif(',' || substr(left((data - array['id', 'notification_id', 'title', 'message', 'notification_type', 'is_read',
-    'created_at', 'timestamp', 'archived', 'data'])::text, -1), 2), ',')
-end;
+return nullif(',' || substr(left(case when data ?| array['id', 'notification_id', 'title', 'message', 'notification_type',
+  'is_read', 'created_at', 'timestamp', 'archived', 'data'] then tidings.without_canonical(data) else data end::text, -1), 2), ',');
 
 -- The canonical notification (CONTRACT section 2) as JSON text, null for an entry that is an event alone. The
 -- producer's extra fields stand beside the canonical ones, which always win. Put together as text, which takes half
@@ -27,11 +34,11 @@ create or replace function tidings.notification_json(
   id bigint, type text, title text, message text, data jsonb, is_read boolean, archived boolean, created_at text
 ) returns text
 language sql stable parallel safe
-return case when message is not null then concat(
-  '{"id":', id, ',"notification_id":', id, ',"title":', to_json(coalesce(title, '')), ',"message":', to_json(message),
-  ',"notification_type":', to_json(type), case when is_read then ',"is_read":true' else ',"is_read":false' end,
-  ',"created_at":"', created_at, '","timestamp":"', created_at, case when archived then '","archived":true' else '"' end,
-  ',"data":', coalesce(data, '{}'::jsonb), tidings.extra_fields(data), '}')
+return case when message is not null then format(
+  '{"id":%1$s,"notification_id":%1$s,"title":%2$s,"message":%3$s,"notification_type":%4$s,"is_read":%5$s,'
+  '"created_at":"%6$s","timestamp":"%6$s"%7$s,"data":%8$s%9$s}',
+  id, to_json(coalesce(title, '')), to_json(message), to_json(type), case when is_read then 'true' else 'false' end,
+  created_at, case when archived then ',"archived":true' end, coalesce(data, '{}'::jsonb), tidings.extra_fields(data))
 end;
 
 create or replace function tidings.canonical(

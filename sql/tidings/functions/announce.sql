@@ -7,9 +7,9 @@ create or replace function tidings.entry_envelope(
   user_id text, id bigint, event jsonb, notification text, streamed boolean, created_at text
 ) returns text
 language sql stable
-return concat('{"type":"notify","group":', to_json('user_' || user_id), ',"id":', id, ',"created_at":"', created_at,
-  case when streamed then '"' else '","streamed":false' end, ',"payload":{', '"event":' || event::text,
-  case when event is not null and notification is not null then ',' end, '"notification":' || notification, '}}');
+return format('{"type":"notify","group":%1$s,"id":%2$s,"created_at":"%3$s"%4$s,"payload":{%5$s}}', to_json('user_' || user_id), id,
+  created_at, case when streamed then '' else ',"streamed":false' end,
+  concat_ws(',', '"event":' || event::text, '"notification":' || notification));
 
 create or replace function tidings.brief_envelope(user_id text, id bigint) returns text
 language sql stable
@@ -96,6 +96,19 @@ begin
     return pg_notify('tidings', envelopes[1]) is not null;
   end if;
   return tidings.notify_packed(envelopes) is not null;
+end $$;
+
+-- The same for the one envelope of a transaction, unless the WAL is read, which who makes it has looked at already. Null
+-- is passed over.
+create or replace function tidings.announce_one(envelope text) returns boolean
+language plpgsql strict
+as $$
+begin
+  if not tidings.may_ring() then
+    insert into tidings.unannounced (envelope) values (announce_one.envelope);
+    return false;
+  end if;
+  return pg_notification_queue_usage() <= 0.9 and pg_notify('tidings', envelope) is not null;
 end $$;
 
 -- The relay: run every few milliseconds under traffic by the one instance that holds the session lock

@@ -15,41 +15,50 @@ begin
   return null;
 end $$;
 
+-- Every expression is prepared anew in each transaction, which is most of what they cost: few and short ones, and what
+-- is rare in a branch of its own.
 create or replace function tidings.number() returns trigger
 language plpgsql security definer
 set search_path = tidings, pg_temp
 as $$
 declare
   state text := current_setting('tidings.tx', true);
-  xid text := old.xid::text;
-  held text := current_setting('tidings.held', true);
-  envelopes text[];
   settled text;
 begin
-  -- `set constraints all immediate` in the middle of a transaction runs us early: as soon as the head is deleted,
-  -- or, when it is said again, by itself. We then put the head back, until the statement that ran us is the commit.
-  if pg_trigger_depth() > 1 or held <> '' and held <> statement_timestamp()::text then
-    perform set_config('tidings.held', statement_timestamp()::text, true);
-    set constraints tidings.number deferred;
-    insert into outbox overriding system value select old.*;
-    return null;
+  if pg_trigger_depth() > 1 or current_setting('tidings.held', true) <> '' or current_setting('synchronous_commit') = 'off' then
+    if tidings.runs_early() then
+      set constraints tidings.number deferred;
+      insert into outbox overriding system value select old.*;
+      return null;
+    end if;
+    -- ids that listeners have seen must not be given again after a crash
+    settled := set_config('synchronous_commit', 'on', true);
   end if;
 
   -- assignments where `perform` would do: plpgsql evaluates them without a query
-  settled := set_config('tidings.tx', xid || ':0', true);
-  -- ids that listeners have seen must not be given again after a crash
-  if current_setting('synchronous_commit') = 'off' then
-    settled := set_config('synchronous_commit', 'on', true);
-  end if;
-  if state = xid || ':1' and old.kind = 'e' then
-    envelopes := array[tidings.number_entry(old)];
+  settled := set_config('tidings.tx', old.xid::text || ':0', true);
+  if state = old.xid::text || ':1' and old.kind = 'e' then
+    settled := tidings.announce_one(tidings.number_entry(old));
   elsif state ~ ':[1-9]$' then
-    envelopes := tidings.number_few(old);
+    settled := tidings.announce(tidings.number_few(old));
   else
-    envelopes := tidings.number_many(old);
+    settled := tidings.announce(tidings.number_many(old));
   end if;
-  settled := tidings.announce(envelopes);
   return null;
+end $$;
+
+-- `set constraints all immediate` in the middle of a transaction runs the numbering early: as soon as the head is
+-- deleted, or, when it is said again, by itself. It then puts the head back, until the statement that ran it is the commit.
+create or replace function tidings.runs_early() returns boolean
+language plpgsql
+as $$
+declare
+  held text := current_setting('tidings.held', true);
+begin
+  if pg_trigger_depth() > 1 or held <> '' and held <> statement_timestamp()::text then
+    return set_config('tidings.held', statement_timestamp()::text, true) is not null;
+  end if;
+  return false;
 end $$;
 
 drop trigger if exists defer_numbering on tidings.outbox;

@@ -1,54 +1,73 @@
 -- Numbering of one to nine staged rows, row by row: nearly every transaction. Called by tidings.number alone, under
 -- its search_path; they set none of their own, which would cost more than the work.
 
+-- Whether the user has an entry of this key. Locks the inbox and changes nothing: two writers of one key must not both
+-- find it missing.
+create or replace function tidings.has_key(of_user text, of_key text) returns boolean
+language plpgsql
+as $$
+begin
+  insert into tidings.inbox as i (user_id) values (of_user) on conflict (user_id) do update set last_id = i.last_id where false;
+  return exists (select from tidings.notification n where n.user_id = of_user and n.key = of_key);
+end $$;
+
 -- An entry of one user; returns its envelope, null where nothing is to be announced: muted, a key the user has, or an
--- entry that is heard of by the WAL.
+-- entry that is heard of by the WAL. Every expression here is prepared anew in each transaction, which is most of what
+-- it costs: few and short ones, and what is rare in a branch of its own.
 create or replace function tidings.number_entry(o tidings.outbox) returns text
 language plpgsql
 as $$
 declare
-  wish tidings.preference;
+  off boolean;
+  mail boolean;
+  muted boolean;
   entry_id bigint;
   moment timestamptz;
   created_at text;
-  notification text;
   envelope text;
 begin
-  if o.event is null and o.message is null then
-    raise exception 'tidings: an entry wants a message, or an event, or both' using errcode = '23502';
-  end if;
-  select * into wish from tidings.preference p where p.user_id = o.target and p.type = o.type;
-  if wish.mute then
-    o.message := null;
-    if o.event is null then
+  select not p.stream, p.email, p.mute into off, mail, muted
+  from tidings.preference p where p.user_id = o.target and p.type = o.type;
+  if muted then
+    if o.event is null and o.message is not null then
       return null;
+    end if;
+    o.message := null;
+  end if;
+  if o.message is null then
+    if o.event is null then
+      raise exception 'tidings: an entry wants a message, or an event, or both' using errcode = '23502';
     end if;
   end if;
   if o.key is not null then
-    -- locks and changes nothing: two writers of one key must not both find it missing
-    insert into tidings.inbox as i (user_id) values (o.target)
-    on conflict (user_id) do update set last_id = i.last_id where false;
-    if exists (select from tidings.notification n where n.user_id = o.target and n.key = o.key) then
+    if tidings.has_key(o.target, o.key) then
       return null;
     end if;
   end if;
-  insert into tidings.inbox as i (user_id, last_id, unread_count) values (o.target, 1, (o.message is not null)::int)
-  on conflict (user_id) do update set last_id = i.last_id + 1, unread_count = i.unread_count + excluded.unread_count
-  returning last_id into entry_id;
-  moment := clock_timestamp();
+  update tidings.inbox i set last_id = i.last_id + 1, unread_count = i.unread_count + (o.message is not null)::int
+  where i.user_id = o.target returning i.last_id, clock_timestamp() into entry_id, moment;
+  if entry_id is null then
+    insert into tidings.inbox as i (user_id, last_id, unread_count) values (o.target, 1, (o.message is not null)::int)
+    on conflict (user_id) do update set last_id = i.last_id + 1, unread_count = i.unread_count + excluded.unread_count
+    returning last_id, clock_timestamp() into entry_id, moment;
+  end if;
   insert into tidings.notification (user_id, id, event, type, title, message, data, streamed, key, actor, created_at)
-  values (o.target, entry_id, o.event, o.type, o.title, o.message, o.data, coalesce(wish.stream, true), o.key,
+  values (o.target, entry_id, o.event, o.type, o.title, o.message, o.data, off is not true, o.key,
     nullif(current_setting('tidings.actor', true), ''), moment);
-  if wish.email and o.message is not null then
-    insert into tidings.email (user_id, id, type, created_at, next_at) values (o.target, entry_id, o.type, moment, moment);
+  if mail then
+    insert into tidings.email (user_id, id, type, created_at, next_at)
+    select o.target, entry_id, o.type, moment, moment where o.message is not null;
   end if;
   if tidings.fed_by_wal() then
     return null;
   end if;
   created_at := tidings.utc(moment);
-  notification := tidings.notification_json(entry_id, o.type, o.title, o.message, o.data, false, false, created_at);
-  envelope := tidings.entry_envelope(o.target, entry_id, o.event, notification, coalesce(wish.stream, true), created_at);
-  return case when octet_length(envelope) <= 7898 then envelope else tidings.brief_envelope(o.target, entry_id) end;
+  envelope := tidings.entry_envelope(o.target, entry_id, o.event, tidings.notification_json(entry_id, o.type, o.title, o.message,
+    o.data, false, false, created_at), off is not true, created_at);
+  if octet_length(envelope) > 7898 then
+    return tidings.brief_envelope(o.target, entry_id);
+  end if;
+  return envelope;
 end $$;
 
 -- Any staged row; returns its envelope, null where nobody is to hear of it.

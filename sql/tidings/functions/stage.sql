@@ -8,19 +8,30 @@ create or replace function tidings.draw_head() returns boolean
 language plpgsql
 as $$
 declare
-  xid text := pg_current_xact_id()::text;
   state text := current_setting('tidings.tx', true);
-  rows text := right(state, 1);
 begin
-  if state is null or rows = '0' or left(state, -2) <> xid then
-    return set_config('tidings.tx', xid || ':1', true) is not null;
+  -- nearly always empty: what is rare stands in a branch of its own, because expressions are prepared in each transaction
+  if state <> '' then
+    if right(state, 1) <> '0' and left(state, -2) = pg_current_xact_id()::text then
+      return right(state, 1) <> 'm' and set_config('tidings.tx',
+        left(state, -1) || case right(state, 1) when '9' then 'm' else chr(ascii(right(state, 1)) + 1) end, true) is null;
+    end if;
   end if;
-  if rows = 'm' then
-    return false;
-  end if;
-  return set_config('tidings.tx', xid || ':' || case rows when '9' then 'm' else chr(ascii(rows) + 1) end, true) is null;
+  return set_config('tidings.tx', pg_current_xact_id()::text || ':1', true) is not null;
 end $$;
 alter table tidings.outbox alter column head set default tidings.draw_head();
+
+-- What an event is. In a function, because an insert into the outbox prepares its domains' checks whole, also for rows
+-- without an event.
+create or replace function tidings.is_event(event jsonb) returns boolean
+language plpgsql immutable strict parallel safe
+as $$
+begin
+  return jsonb_typeof(event) = 'object' and coalesce(jsonb_typeof(event -> 'type') = 'string', false)
+    and not event ?| array['id', 'more'] and event ->> 'type' <> all (array['ready', 'reset', 'pong', 'error', '']);
+end $$;
+alter domain tidings.event drop constraint if exists event_shape;
+alter domain tidings.event add constraint event_shape check (tidings.is_event(value));
 
 -- Refuses what a producer may not send, with a hint. The domains of the outbox stand behind it for triggers.
 create or replace function tidings.check_event(event jsonb) returns void
