@@ -36,20 +36,22 @@ create or replace function tidings.notify_packed(envelopes text[]) returns void
 language plpgsql
 as $$
 declare
-  pack text := '';
-  size int := 0;
-  one text;
+  first int := 1;
+  size int := 1;
+  more int;
+  settled text;
 begin
-  foreach one in array envelopes loop
-    if size > 0 and size + octet_length(one) + 3 > 7900 then
-      perform pg_notify('tidings', '[' || pack || ']');
-      size := 0;
+  for at in 1 .. coalesce(cardinality(envelopes), 0) loop
+    more := octet_length(envelopes[at]) + 1;
+    if size + more > 7900 and at > first then
+      settled := pg_notify('tidings', '[' || array_to_string(envelopes[first : at - 1], ',') || ']');
+      first := at;
+      size := 1;
     end if;
-    pack := case when size = 0 then one else pack || ',' || one end;
-    size := octet_length(pack);
+    size := size + more;
   end loop;
-  if size > 0 then
-    perform pg_notify('tidings', '[' || pack || ']');
+  if size > 1 then
+    settled := pg_notify('tidings', '[' || array_to_string(envelopes[first :], ',') || ']');
   end if;
 end $$;
 

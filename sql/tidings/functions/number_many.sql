@@ -42,8 +42,11 @@ set search_path = tidings, pg_temp
 set enable_seqscan = off
 set enable_nestloop = off
 set jit = off
+set work_mem = '32MB'
 as $$
 declare
+  is_empty boolean;
+  is_keyed boolean;
   drop_head boolean := false;
   actor text := nullif(current_setting('tidings.actor', true), '');
   one record;
@@ -52,11 +55,14 @@ declare
   envelopes text[] := '{}';
   recount text[] := '{}';
 begin
-  if exists (select from (select o.kind, o.message, o.event union all select kind, message, event from outbox where xid = o.xid) s
-      where kind = 'e' and message is null and event is null) then
+  -- by the index of all but the head, and once for both
+  select coalesce(bool_or(kind = 'e' and message is null and event is null), false), count(key) > 0 into is_empty, is_keyed
+  from (select o.kind, o.message, o.event, o.key union all
+    select kind, message, event, key from outbox where xid = o.xid and not head) s;
+  if is_empty then
     raise exception 'tidings: an entry wants a message, or an event, or both' using errcode = '23502';
   end if;
-  if o.key is not null or exists (select from outbox where xid = o.xid and key is not null) then
+  if is_keyed then
     drop_head := drop_known_keys(o);
   end if;
   -- row by row from here on only to announce: the statement has done all its work when the first row comes

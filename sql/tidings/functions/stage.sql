@@ -1,21 +1,32 @@
 -- Staging: how a row gets into the outbox. Every producer, SQL function or trigger, does nothing but insert there.
 
--- Default of outbox.head: is this the first row the transaction stages? Kept in the transaction-local setting
--- tidings.tx as <xid>:<rows>, up to 9, then :m (many); :0 is numbered already. It rolls back with a savepoint. Without a
--- search_path, which would cost more than all it does; every name in it is qualified or in pg_catalog, and nobody may
--- execute it but the owner.
-create or replace function tidings.draw_head() returns boolean
+-- Counts rows that the transaction is about to stage: is the first of them its head? The count is kept in the
+-- transaction-local setting tidings.tx as <xid>:<rows>, up to 9, then :m (many); :0 is numbered already. It rolls back
+-- with a savepoint. Without a search_path, which would cost more than all it does; every name in it is qualified or in
+-- pg_catalog, and nobody may execute it but the owner.
+create or replace function tidings.draw_heads(rows int) returns boolean
 language plpgsql
 as $$
 declare
+  xid text := pg_current_xact_id()::text;
   state text := current_setting('tidings.tx', true);
+  before int := 0;
 begin
-  -- nearly always empty: what is rare stands in a branch of its own, because expressions are prepared in each transaction
-  if state <> '' then
-    if right(state, 1) <> '0' and left(state, -2) = pg_current_xact_id()::text then
-      return right(state, 1) <> 'm' and set_config('tidings.tx',
-        left(state, -1) || case right(state, 1) when '9' then 'm' else chr(ascii(right(state, 1)) + 1) end, true) is null;
-    end if;
+  if left(state, -2) = xid then
+    before := case right(state, 1) when 'm' then 10 else right(state, 1)::int end;
+  end if;
+  return set_config('tidings.tx', xid || ':' || case when before + rows > 9 then 'm' else (before + rows)::text end, true) is not null
+    and before = 0;
+end $$;
+
+-- Default of outbox.head: one row. Nearly always the first; the rest stands in a function of its own, because expressions
+-- are prepared anew in each transaction.
+create or replace function tidings.draw_head() returns boolean
+language plpgsql
+as $$
+begin
+  if current_setting('tidings.tx', true) <> '' then
+    return tidings.draw_heads(1);
   end if;
   return set_config('tidings.tx', pg_current_xact_id()::text || ':1', true) is not null;
 end $$;
@@ -69,20 +80,28 @@ create or replace function tidings.stage_entries(
 language plpgsql
 as $$
 declare
-  asked_type text := coalesce(nullif(type, ''), event ->> 'type', 'notification');
+  is_head boolean;
   one text;
 begin
   if event is not null then
     perform tidings.check_event(event);
   end if;
-  if message is null and event is null then
-    raise exception 'tidings: a notification wants a message' using errcode = '22023',
-      hint = 'Pass a message, or an event, or both.';
+  type := coalesce(nullif(type, ''), event ->> 'type', 'notification');
+  if message is null then
+    if event is null then
+      raise exception 'tidings: a notification wants a message' using errcode = '22023',
+        hint = 'Pass a message, or an event, or both.';
+    end if;
+    title := null;
+    data := null;
+  else
+    title := coalesce(title, '');
+    data := coalesce(data, '{}');
   end if;
   if jsonb_typeof(data) <> 'object' then
     raise exception 'tidings: data is a JSON object, not %', jsonb_typeof(data) using errcode = '22023';
   end if;
-  if length(asked_type) > 255 or length(key) not between 1 and 255 then
+  if length(type) > 255 or length(key) not between 1 and 255 then
     raise exception 'tidings: a type has at most 255 characters, a key 1 to 255' using errcode = '22023';
   end if;
   foreach one in array users loop
@@ -90,11 +109,16 @@ begin
       perform tidings.check_user(one);
     end if;
   end loop;
-  insert into tidings.outbox (kind, target, event, type, title, message, data, key)
-  select 'e', u, stage_entries.event, asked_type,
-    case when stage_entries.message is not null then coalesce(stage_entries.title, '') end, stage_entries.message,
-    case when stage_entries.message is not null then coalesce(stage_entries.data, '{}') end, stage_entries.key
-  from unnest(users) u;
+  if cardinality(users) = 1 then
+    insert into tidings.outbox (kind, target, event, type, title, message, data, key)
+    values ('e', users[1], event, type, title, message, data, key);
+  elsif cardinality(users) > 1 then
+    is_head := tidings.draw_heads(cardinality(users));  -- once for all, where the default is asked for each
+    insert into tidings.outbox (head, kind, target, event, type, title, message, data, key)
+    select is_head and at = 1, 'e', u, stage_entries.event, stage_entries.type, stage_entries.title, stage_entries.message,
+      stage_entries.data, stage_entries.key
+    from unnest(users) with ordinality x(u, at);
+  end if;
 end $$;
 
 -- The group as the streams know it: user_42, room_7, direct_7, task_7 or group_7.
