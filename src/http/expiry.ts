@@ -3,6 +3,8 @@ import { CLOCK_SKEW_SECONDS, type Identity } from "../auth/token.ts";
 
 /** The longest delay a timer takes; longer ones are set again. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
+/** Timers of one delay share a list, and each further delay brings one of its own: so delays go in steps, rounded up. */
+const STEP_MS = 100;
 
 export interface Expiry {
   renew(identity: Identity): void;
@@ -11,17 +13,31 @@ export interface Expiry {
 
 /** Calls `expired` once, at `exp`; a token let in past it, within the clock skew, gets the rest of the skew. */
 export function watchExpiry(identity: Identity, expired: () => void): Expiry {
-  let timer: ReturnType<typeof setTimeout>;
-  const set = (expiresAt: number): void => {
-    clearTimeout(timer);
-    const left = expiresAt * 1_000 - Date.now();
-    timer = left > MAX_DELAY_MS ? setTimeout(set, MAX_DELAY_MS, expiresAt) : setTimeout(expired, Math.max(0, left));
-  };
-  const begin = ({ expiresAt }: Identity): void =>
-    set(expiresAt * 1_000 > Date.now() ? expiresAt : expiresAt + CLOCK_SKEW_SECONDS);
-  begin(identity);
-  return {
-    renew: begin,
-    stop: () => clearTimeout(timer),
-  };
+  return new Watch(identity, expired);
+}
+
+/** A class, not closures: there is one for each idle stream. */
+class Watch implements Expiry {
+  readonly #expired: () => void;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(identity: Identity, expired: () => void) {
+    this.#expired = expired;
+    this.renew(identity);
+  }
+
+  renew({ expiresAt }: Identity): void {
+    this.#set(expiresAt * 1_000 > Date.now() ? expiresAt : expiresAt + CLOCK_SKEW_SECONDS);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #set(expiresAt: number): void {
+    clearTimeout(this.#timer);
+    const left = Math.ceil(Math.max(0, expiresAt * 1_000 - Date.now()) / STEP_MS) * STEP_MS;
+    this.#timer =
+      left > MAX_DELAY_MS ? setTimeout(() => this.#set(expiresAt), MAX_DELAY_MS) : setTimeout(this.#expired, left);
+  }
 }
