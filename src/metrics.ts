@@ -88,6 +88,12 @@ export function createMetrics(sql: Sql, state: MetricsState): Metrics {
   const drift = gauge("inbox_drift", "Inboxes with a wrong unread count, of the few that this scrape recounted");
   const sampled = counter("inbox_drift_sampled_total", "Inboxes recounted for tidings_inbox_drift");
   const open = { websocket: 0, sse: 0 };
+  // looked up once, not for each frame
+  const sentBy = (transport: TransportKind) => ({
+    fast: sends.labels(transport, "fast"),
+    read: sends.labels(transport, "read"),
+  });
+  const sent = { websocket: sentBy("websocket"), sse: sentBy("sse") };
   const ring = createRing();
   const fast = delivery.labels("fast");
   const read = delivery.labels("read");
@@ -141,7 +147,7 @@ export function createMetrics(sql: Sql, state: MetricsState): Metrics {
     },
     sent(transport, entry, path) {
       const ms = Date.now() - entry.createdAt;
-      sends.labels(transport, path).inc();
+      sent[transport][path].inc();
       if (Number.isNaN(ms)) return;
       (path === "fast" ? fast : read).observe(Math.max(0, ms) / 1_000);
       if (path === "fast") ring.add(Math.max(0, ms));

@@ -39,55 +39,63 @@ export function openSession(
   heartbeatSeconds: number,
   transport: Transport,
 ): Session {
-  const { hub, reader, inbox, streamEvents, presence } = services;
-  const { userId } = identity;
-  const stream = new Stream({
-    userId,
-    claim: identity.claim,
-    issuedAt: identity.issuedAt,
-    asked,
-    taste,
-    heartbeatSeconds,
-    transport,
-    reader,
-    events: streamEvents,
-  });
-  const leave = hub.join(stream);
-  const expiry = watchExpiry(identity, () => stream.end("unauthenticated", "token expired"));
+  const { hub, reader, streamEvents: events, presence } = services;
+  const { userId, claim, issuedAt } = identity;
+  const stream = new Stream({ userId, claim, issuedAt, asked, taste, heartbeatSeconds, transport, reader, events });
+  const session = new NotificationSession(services, identity, stream, hub.join(stream));
   presence?.opened(userId);
   stream.wake();
+  return session;
+}
 
-  async function sendCount(): Promise<void> {
-    const data = await reader.unread(userId);
-    transport.write([{ type: "unread_count", json: JSON.stringify({ type: "unread_count", data }) }]);
+/** A class, not closures: there is one for each idle stream. */
+class NotificationSession implements Session {
+  readonly #services: SessionServices;
+  readonly #identity: Identity;
+  readonly #stream: Stream;
+  readonly #leave: () => void;
+  readonly #expiry: Expiry;
+
+  constructor(services: SessionServices, identity: Identity, stream: Stream, leave: () => void) {
+    this.#services = services;
+    this.#identity = identity;
+    this.#stream = stream;
+    this.#leave = leave;
+    this.#expiry = watchExpiry(identity, () => stream.end("unauthenticated", "token expired"));
   }
 
-  return {
-    async command(frame) {
-      switch (frame.type) {
-        case "get_unread_count":
-          return sendCount();
-        case "mark_read": {
-          const marked = await inbox.mark(userId, Number(frame.notification_id), "read");
-          if (!marked) throw new TidingsError("not_found", `You have no notification ${frame.notification_id}.`);
-          return;
-        }
-        case "mark_all_read":
-          await inbox.markAllRead(userId);
-          return;
-        case "auth":
-          return renew(services, identity, expiry, stream, frame.token);
-        default:
-          throw new TidingsError("bad_request", `${frame.type} belongs on a chat stream.`);
+  async command(frame: Command): Promise<void> {
+    const { inbox } = this.#services;
+    const { userId } = this.#identity;
+    switch (frame.type) {
+      case "get_unread_count":
+        return this.#sendCount();
+      case "mark_read": {
+        const marked = await inbox.mark(userId, Number(frame.notification_id), "read");
+        if (!marked) throw new TidingsError("not_found", `You have no notification ${frame.notification_id}.`);
+        return;
       }
-    },
-    closed() {
-      stream.closed();
-      expiry.stop();
-      leave();
-      presence?.closed(userId);
-    },
-  };
+      case "mark_all_read":
+        await inbox.markAllRead(userId);
+        return;
+      case "auth":
+        return renew(this.#services, this.#identity, this.#expiry, this.#stream, frame.token);
+      default:
+        throw new TidingsError("bad_request", `${frame.type} belongs on a chat stream.`);
+    }
+  }
+
+  closed(): void {
+    this.#stream.closed();
+    this.#expiry.stop();
+    this.#leave();
+    this.#services.presence?.closed(this.#identity.userId);
+  }
+
+  async #sendCount(): Promise<void> {
+    const data = await this.#services.reader.unread(this.#identity.userId);
+    this.#stream.transport.write([{ type: "unread_count", json: JSON.stringify({ type: "unread_count", data }) }]);
+  }
 }
 
 /** Renews the token in place. Another user's ends the stream; a bad one leaves the old expiry standing. */

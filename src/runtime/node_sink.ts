@@ -13,18 +13,10 @@ const END_MS = 3000;
  * @param onClosed called once when the response has ended or its client is gone
  */
 export function openSink(outgoing: ServerResponse, open: (sink: Sink) => void, onClosed: () => void, log: Log): void {
-  const sink = new NodeSink(outgoing);
-  const guarded = (callback: () => void): void => {
-    try {
-      callback();
-    } catch (error) {
-      log.error({ err: error }, "a stream callback failed, its response is cut");
-      sink.kill();
-    }
-  };
-  outgoing.on("close", () => guarded(onClosed));
+  const sink = new NodeSink(outgoing, log);
+  outgoing.on("close", () => sink.run(onClosed));
   outgoing.on("error", ignore);
-  guarded(() => open(sink));
+  sink.run(() => open(sink));
 }
 
 /** A write that raced with the client's leaving; `close` follows. Unlistened, it would end the process. */
@@ -32,9 +24,21 @@ function ignore(): void {}
 
 class NodeSink implements Sink {
   readonly #outgoing: ServerResponse;
+  readonly #log: Log;
 
-  constructor(outgoing: ServerResponse) {
+  constructor(outgoing: ServerResponse, log: Log) {
     this.#outgoing = outgoing;
+    this.#log = log;
+  }
+
+  /** The one guard around every callback. */
+  run(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.#log.error({ err: error }, "a stream callback failed, its response is cut");
+      this.kill();
+    }
   }
 
   get buffered(): number {
