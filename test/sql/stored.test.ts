@@ -53,21 +53,25 @@ test("notification and envelope agree with tidings.canonical and tidings.entry_e
     await db.sql`select tidings.send_notification('u.7 ü"', ${one([...TEXTS, null])}::text, ${message}::text,
       ${one(["note", "off", 'ty"pe'])}::text, ${JSON.stringify(fields())}::text::jsonb, ${event}::text::jsonb)`;
   }
-  const rows = await db.sql<{ columns: Columns; canonical: object | null; envelope: object }[]>`
+  const rows = await db.sql<{ columns: Columns; canonical: object | null; envelope: object; plain: object | null }[]>`
     select jsonb_build_object('user_id', user_id, 'id', id::text, 'event', event::text, 'type', type, 'title', title, 'message', message,
         'data', data::text, 'streamed', left(streamed::text, 1),
         'created_at', to_char(created_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || rtrim(to_char(created_at at time zone 'UTC', '.US'), '.0') || '+00') as columns,
       tidings.canonical(id, type, title, message, data, false, false, created_at) as canonical,
       tidings.entry_envelope(user_id, id, event, tidings.notification_json(id, type, title, message, data, false, false, tidings.utc(created_at)),
-        streamed, tidings.utc(created_at))::jsonb as envelope
+        streamed, tidings.utc(created_at))::jsonb as envelope,
+      case when event is null and streamed
+        then tidings.plain_envelope(user_id, id, type, title, message, data, tidings.utc(created_at))::jsonb end as plain
     from tidings.notification order by id`;
   assert.is(rows.length, 150);
-  for (const { columns, canonical, envelope } of rows) {
+  for (const { columns, canonical, envelope, plain } of rows) {
     const stored = storedOf(columns);
     const told = `seed ${SEED}, entry ${stored.id}`;
     assert.equal(stored.notification === null ? null : JSON.parse(stored.notification), canonical, told);
     assert.equal(JSON.parse(envelopeOf(stored)), envelope, told);
+    if (plain) assert.equal(plain, envelope, told);
   }
+  assert.ok(rows.filter(({ plain }) => plain).length > 20);
 });
 
 test("a moment without fraction, and one with few digits, get all six", () => {

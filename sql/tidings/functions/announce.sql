@@ -11,6 +11,17 @@ return format('{"type":"notify","group":%1$s,"id":%2$s,"created_at":"%3$s"%4$s,"
   created_at, case when streamed then '' else ',"streamed":false' end,
   concat_ws(',', '"event":' || event::text, '"notification":' || notification));
 
+-- The same for what nearly every entry is: a notification without an event, on streams that are on. One pass over one
+-- template, which saves a publishing transaction a tenth of its numbering.
+create or replace function tidings.plain_envelope(
+  user_id text, id bigint, type text, title text, message text, data jsonb, created_at text
+) returns text
+language sql stable
+return format(
+  '{"type":"notify","group":%1$s,"id":%2$s,"created_at":"%3$s","payload":{"notification":{"id":%2$s,"notification_id":%2$s,'
+  '"title":%4$s,"message":%5$s,"notification_type":%6$s,"is_read":false,"created_at":"%3$s","timestamp":"%3$s","data":%7$s%8$s}}}',
+  to_json('user_' || user_id), id, created_at, to_json(title), to_json(message), to_json(type), data, tidings.extra_fields(data));
+
 create or replace function tidings.brief_envelope(user_id text, id bigint) returns text
 language sql stable
 return '{"type":"notify","group":' || to_json('user_' || user_id)::text || ',"id":' || id::text || '}';

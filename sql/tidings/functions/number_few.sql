@@ -61,9 +61,13 @@ begin
   if tidings.fed_by_wal() then
     return null;
   end if;
-  created_at := tidings.utc(moment);
-  envelope := tidings.entry_envelope(o.target, entry_id, o.event, tidings.notification_json(entry_id, o.type, o.title, o.message,
-    o.data, false, false, created_at), off is not true, created_at);
+  if o.event is null and o.title is not null and o.data is not null and off is not true then
+    envelope := tidings.plain_envelope(o.target, entry_id, o.type, o.title, o.message, o.data, tidings.utc(moment));
+  else
+    created_at := tidings.utc(moment);
+    envelope := tidings.entry_envelope(o.target, entry_id, o.event, tidings.notification_json(entry_id, o.type, o.title, o.message,
+      o.data, false, false, created_at), off is not true, created_at);
+  end if;
   if octet_length(envelope) > 7898 then
     return tidings.brief_envelope(o.target, entry_id);
   end if;
