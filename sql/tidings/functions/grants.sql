@@ -20,7 +20,8 @@ begin
     union all select 'execute', 'function ' || p.oid::regprocedure from pg_proc p
       where p.pronamespace = 'tidings'::regnamespace and p.proname = any (array[
         'send_notification', 'broadcast', 'notify_user', 'notify_group', 'canonical_group', 'group_members',
-        'utc', 'extra_fields', 'notification_json', 'canonical', 'current_event', 'unread', 'mark', 'mark_all_read', 'mark_delivered',
+        'utc', 'extra_fields', 'without_canonical', 'notification_json', 'canonical', 'current_event', 'unread',
+        'mark', 'mark_all_read', 'mark_delivered',
         'relay', 'notify_packed', 'prune', 'tidy', 'drift_sample',
         'live_instances', 'online', 'presence_audience', 'presence_open', 'presence_close', 'presence_dead', 'presence_reap',
         'email_wait', 'claim_email', 'settle_email', 'unsubscribe_email',
