@@ -59,6 +59,37 @@ test("twenty writers who roll back a quarter of their work leave no hole, and a 
   assert.is(many, 0);
 });
 
+test("single rows and broadcasts of every size in one transaction are all numbered, in the order they were written", async () => {
+  const undo = new Error("rolled back on purpose");
+  const sizes = [1, 2, 7, 8, 9, 10, 20];
+  for (const first of [true, false]) {
+    for (const size of sizes) {
+      const user = `mixed ${first} ${size}`;
+      const others = Array.from({ length: size - 1 }, (_, n) => `other ${n}`);
+      await s.pool.begin(async (tx) => {
+        if (first) await tx`insert into note (recipient, body) values (${user}, 'alone')`;
+        const sendAll = (sql: typeof tx, text: string) =>
+          sql`select tidings.broadcast(${[user, ...others]}::text[], 't', ${text}, 'note')`;
+        await tx
+          .savepoint(async (inner) => {
+            await sendAll(inner, "undone");
+            throw undo;
+          })
+          .catch((error) => assert.is(error, undo));
+        await sendAll(tx, "to all");
+        await tx`select tidings.send_notification(${user}, 't', 'after', 'note')`;
+      });
+      const expected = [...(first ? ["alone"] : []), "to all", "after"];
+      assert.equal(
+        await entriesOf(s.sql, user),
+        expected.map((message, at) => [at + 1, message]),
+      );
+    }
+  }
+  assert.is((await s.sql`select 1 from tidings.outbox`).length, 0);
+  await checkInvariants(s.sql);
+});
+
 test("a writer who stays open for seconds after publishing does not delay another to the same user", async () => {
   await s.pool.begin(async (open) => {
     await open`insert into note (recipient, body) values ('slow', 'first written, last committed')`;
