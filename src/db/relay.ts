@@ -8,7 +8,14 @@
 import type { Sql } from "./client.ts";
 import { OFFICE, takeOffice } from "./office.ts";
 
-const POLL_MS = 20;
+/**
+ * Under much traffic each poll is a statement that writers wait for the processor for, and many envelopes share one NOTIFY;
+ * under little what was left waits for no longer than a frame takes anyway.
+ */
+const BUSY_POLL_MS = 20;
+const QUIET_POLL_MS = 5;
+/** More than that in one poll is much. */
+const BUSY_TAKEN = 10;
 /** How long after the last NOTIFY it goes on polling: a writer may commit that much later than the one it yielded to. */
 const LINGER_MS = 2_000;
 /** Dead rows make each poll slower; autovacuum comes by once a minute at best. */
@@ -31,12 +38,14 @@ export function createRelay(sql: Sql, failed: (error: unknown) => void): Relay {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let running: Promise<void> | undefined;
   let sinceVacuum = 0;
+  let isBusy = false;
   let stopped = false;
 
   async function poll(): Promise<void> {
     try {
       const [row] = await sql<{ taken: number }[]>`select tidings.relay() as taken`;
       sinceVacuum += row!.taken;
+      isBusy = row!.taken > (isBusy ? BUSY_TAKEN : BUSY_TAKEN / 2);
       if (sinceVacuum > VACUUM_AFTER) {
         sinceVacuum = 0;
         await sql`vacuum (skip_locked) tidings.unannounced`;
@@ -48,13 +57,16 @@ export function createRelay(sql: Sql, failed: (error: unknown) => void): Relay {
 
   function schedule(): void {
     if (timer || running || stopped || !elected) return;
-    timer = setTimeout(() => {
-      timer = undefined;
-      running = poll().finally(() => {
-        running = undefined;
-        if (performance.now() - heardAt < LINGER_MS) schedule();
-      });
-    }, POLL_MS);
+    timer = setTimeout(
+      () => {
+        timer = undefined;
+        running = poll().finally(() => {
+          running = undefined;
+          if (performance.now() - heardAt < LINGER_MS) schedule();
+        });
+      },
+      isBusy ? BUSY_POLL_MS : QUIET_POLL_MS,
+    );
   }
 
   return {
