@@ -66,6 +66,8 @@ export interface Bench extends BenchOptions, Servers, Profiler {
   ): Promise<Map<Contender, Child<LoadHandlers>>>;
   load(): Child<LoadHandlers>;
   writer(): Child<WriterHandlers>;
+  /** Done when the scenario is over, before the servers made earlier are stopped. */
+  undo(one: () => Promise<unknown>): void;
   /** CPU milliseconds of Postgres so far. */
   postgresCpu(): number;
   /** A line for the table at the end. */
@@ -107,6 +109,7 @@ export async function createBench(options: BenchOptions): Promise<Bench> {
       return loads;
     },
     writer: shop.writing,
+    undo: shop.undo,
     postgresCpu: cluster.cpu,
     figure: figures.add,
     figures: figures.report,

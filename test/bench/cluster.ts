@@ -61,7 +61,7 @@ async function start(profiled: boolean): Promise<{ url: string; stop(): Promise<
   // As root the server runs under another account, which must reach its folder.
   chmodSync(folder, 0o711);
   const profiling = ["shared_preload_libraries=pg_stat_statements", "pg_stat_statements.track=all"];
-  const flags = ["track_commit_timestamp=on", ...(profiled ? profiling : [])];
+  const flags = ["track_commit_timestamp=on", "max_connections=400", ...(profiled ? profiling : [])];
   const server = await startEmbedded({ dir: folder, flags });
   return {
     url: server.url,
