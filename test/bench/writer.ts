@@ -1,5 +1,5 @@
 /** What publishing costs the writer: the same inserts bare, with the floor's and Tidings' trigger, and published by hand. */
-import type { Bench } from "./bench.ts";
+import type { Bench, Server } from "./bench.ts";
 import { median, table } from "./numbers.ts";
 import type { Rows, Written } from "./writer_process.ts";
 
@@ -8,6 +8,8 @@ const WIDTHS = [1, 8];
 
 interface Contender {
   readonly name: string;
+  /** Whose profile tells something. */
+  readonly tidings: Server | null;
   readonly rates: Map<number, number[]>;
   readonly acks: Map<number, number[]>;
   next: number;
@@ -17,16 +19,24 @@ interface Contender {
 export async function run(bench: Bench): Promise<string> {
   const bare = await bench.database();
   const plain = (rows: Rows) => bench.writer().call("write", { ...rows, url: bare.url, table: "source" });
-  const contenders = [{ name: "bare insert", write: plain }, ...(await bench.contenders())].map(
-    ({ name, write }): Contender => ({ name, write, rates: new Map(), acks: new Map(), next: 1 }),
-  );
+  const enter = (name: string, write: Contender["write"], tidings: Server | null): Contender => {
+    return { name, write, tidings, rates: new Map(), acks: new Map(), next: 1 };
+  };
+  const others = await bench.contenders();
+  const contenders = [
+    enter("bare insert", plain, null),
+    ...others.map((one) => enter(one.name, one.write, one.kind === "ws" ? one : null)),
+  ];
   const rounds = bench.size(3, 1, 1);
   const seconds = bench.size(1, 0.5, 0.05);
   for (let round = 0; round <= rounds; round++) {
     bench.say(`writer: round ${round} of ${rounds}`);
     for (const connections of WIDTHS) {
       for (const one of contenders) {
-        const { sent, ackMs } = await one.write({ users: USERS, from: one.next, seconds, rate: 0, connections });
+        const work = () => one.write({ users: USERS, from: one.next, seconds, rate: 0, connections });
+        const profiled = one.tidings && round === rounds && connections > 1;
+        const written = profiled ? bench.profiled(one.tidings, "eight writers, nobody connected", work) : work();
+        const { sent, ackMs } = await written;
         one.next += sent.length;
         if (round === 0) continue; // warm
         one.rates.set(connections, [...(one.rates.get(connections) ?? []), sent.length / seconds]);
