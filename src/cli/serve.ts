@@ -63,12 +63,13 @@ function untilSignal(): Promise<void> {
 }
 
 /** Commands to paste: somebody who has just started it sees a frame arrive within a minute. */
-async function greeting({ config }: Database, url: string): Promise<string> {
+async function greeting({ config, url: databaseUrl }: Database, url: string): Promise<string> {
   if (!config.jwtSecret || !config.domain) return "";
   const [ann, ben] = await Promise.all([1, 2].map((user_id) => signToken(config.jwtSecret!, { user_id }, 86_400)));
   return `
 Open ${url}/ in a browser, or watch ann's stream in one terminal:
 
+  URL=${url}
   TOKEN=${ann}
   curl -N -H "Authorization: Bearer $TOKEN" ${url}/sse/notifications/
 
@@ -76,6 +77,10 @@ and let ben write to her from another:
 
   curl -s -X POST -H "Authorization: Bearer ${ben}" -H "Content-Type: application/json" \\
     -d '{"to":1,"content":"Hello from a terminal"}' ${url}/api/messages
+
+or write rows yourself, and attach tables of your own (README):
+
+  psql ${databaseUrl} -c "insert into app.invite (sender_id, receiver_id, game) values (2, 1, 'chess')"
 
 Ctrl-C stops it, and the database with it.
 `;
