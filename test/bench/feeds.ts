@@ -90,20 +90,23 @@ async function write(feed: Feed, pace: Pace): Promise<{ commits: number; ms: num
 
 async function play(bench: Bench, feed: Feed): Promise<void> {
   const note = (row: string, value: number): void => void feed.found.set(row, [...(feed.found.get(row) ?? []), value]);
-  const cpu = await feed.small.probe.cpu();
-  const postgres = bench.postgresCpu();
-  const before = feed.next;
-  const steady = await write(feed, { rate: RATE, seconds: bench.size(3, 1, 0.1), connections: 8 });
+  const measured = async (pace: Pace): ReturnType<typeof write> => {
+    const [cpu, postgres, from] = [await feed.small.probe.cpu(), bench.postgresCpu(), feed.next];
+    const result = await write(feed, pace);
+    const each = (ms: number): number => (ms * 1_000) / (feed.next - from);
+    const when = pace.rate > 0 ? `at ${pace.rate}/s` : `${pace.connections} writers`;
+    note(
+      `CPU of the instance with a tenth of the users, µs per row, ${when}`,
+      each((await feed.small.probe.cpu()) - cpu),
+    );
+    note(`CPU of Postgres, µs per row, ${when}`, each(bench.postgresCpu() - postgres));
+    return result;
+  };
+  const steady = await measured({ rate: RATE, seconds: bench.size(3, 1, 0.1), connections: 8 });
   note(`commit to client at ${RATE}/s, p50, ms`, percentile(steady.ms, 0.5));
   note(`commit to client at ${RATE}/s, p99, ms`, percentile(steady.ms, 0.99));
-  const rows = feed.next - before;
-  note(
-    "CPU of the instance with a tenth of the users, µs per row",
-    (((await feed.small.probe.cpu()) - cpu) * 1_000) / rows,
-  );
-  note("CPU of Postgres, µs per row", ((bench.postgresCpu() - postgres) * 1_000) / rows);
   for (const connections of WRITERS) {
-    const { commits, ms } = await write(feed, { rate: 0, seconds: bench.size(2, 1, 0.1), connections });
+    const { commits, ms } = await measured({ rate: 0, seconds: bench.size(2, 1, 0.1), connections });
     note(`commits per second, ${connections} writers`, commits);
     note(`commit to client then, p50, ms, ${connections} writers`, percentile(ms, 0.5));
   }
