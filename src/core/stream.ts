@@ -191,7 +191,10 @@ export class Stream {
 
   /** `unread_count`, once after a replay. */
   async #count(): Promise<void> {
-    this.#sendCount(JSON.stringify(await this.#options.reader.unread(this.userId)));
+    this.#missed = false;
+    const data = JSON.stringify(await this.#options.reader.unread(this.userId));
+    // one that was sent meanwhile is newer: asked again, so that ours is not the last
+    if (!this.#missed) this.#sendCount(data);
   }
 
   #sendCount(data: string): void {

@@ -4,6 +4,7 @@
  */
 import { Entry } from "../core/entry.ts";
 import type { Page, Reader } from "../core/reader.ts";
+import { within } from "../deadline.ts";
 import type { UnreadCount } from "../protocol/frames.ts";
 import { batch } from "./batch.ts";
 import type { Sql } from "./client.ts";
@@ -19,6 +20,9 @@ export interface EntriesOptions {
 }
 
 const USERS_PER_QUERY = 200;
+/** A connection that died unseen must not keep its lane: the streams ask again. */
+const ANSWER_MS = 30_000;
+const NEVER = new AbortController().signal;
 /** Queries of a kind at the same time. */
 const LANES = 2;
 /** How long opening streams wait for each other in a storm. */
@@ -61,7 +65,7 @@ export function createEntries(options: EntriesOptions): Entries {
     count = (answer: T): number => answer.length,
   ): Promise<T> {
     const began = performance.now();
-    const answer = await run();
+    const answer = await within(run(), ANSWER_MS, "Postgres did not answer a read of entries in 30 s.", NEVER);
     observe?.(query, (performance.now() - began) / 1_000, count(answer));
     return answer;
   }

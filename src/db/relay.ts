@@ -45,6 +45,7 @@ export function createRelay(sql: Sql, failed: (error: unknown) => void): Relay {
     try {
       const [row] = await sql<{ taken: number }[]>`select tidings.relay() as taken`;
       sinceVacuum += row!.taken;
+      // from 1,000 a second on it is busy, until there are fewer than 500
       isBusy = row!.taken > (isBusy ? BUSY_TAKEN : BUSY_TAKEN / 2);
       if (sinceVacuum > VACUUM_AFTER) {
         sinceVacuum = 0;

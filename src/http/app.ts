@@ -75,7 +75,6 @@ export function createApp(services: AppServices): Hono {
   app.use("/sse/*", crossOrigin(origins));
   app.use("/api/*", bodyLimit({ maxSize: MAX_BODY, onError: tooLarge }));
   app.use("/api/*", neverKept);
-  app.use("/api/*", admitted(services.load.rest, metrics.refused));
   app.route("/", healthRoutes(readiness));
   app.route("/", metricsRoutes(metrics, embedded ? null : gate));
   app.route("/", statusRoutes(sampler, embedded ? null : gate));
@@ -83,13 +82,15 @@ export function createApp(services: AppServices): Hono {
   app.route("/", streamRoutes(services));
   for (const page of pages) app.route("/", page);
 
+  // behind the gate: waiting for a key set is no sign of load, and nobody without a token may make one
+  const queue = admitted(services.load.rest, metrics.refused);
   const service = new Hono<Env>({ strict: false });
-  service.use(gate.scope("publish"));
+  service.use(gate.scope("publish"), queue);
   service.route("/", publishRoutes(producer));
   app.route("/api/publish", service);
 
   const api = new Hono<Env>({ strict: false });
-  api.use(gate.rest);
+  api.use(gate.rest, queue);
   for (const routes of [inboxRoutes(inbox), preferenceRoutes(preferences), ticketRoutes(tickets), ...domain])
     api.route("/", routes);
   app.route("/api", api);

@@ -20,6 +20,7 @@ export function watchExpiry(identity: Identity, expired: () => void): Expiry {
 class Watch implements Expiry {
   readonly #expired: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #isStopped = false;
 
   constructor(identity: Identity, expired: () => void) {
     this.#expired = expired;
@@ -27,10 +28,13 @@ class Watch implements Expiry {
   }
 
   renew({ expiresAt }: Identity): void {
+    // a token may be renewed while its stream closes
+    if (this.#isStopped) return;
     this.#set(expiresAt * 1_000 > Date.now() ? expiresAt : expiresAt + CLOCK_SKEW_SECONDS);
   }
 
   stop(): void {
+    this.#isStopped = true;
     clearTimeout(this.#timer);
   }
 

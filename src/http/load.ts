@@ -2,7 +2,7 @@
  * How long those who came wait, as the sign of overload: a count alone says nothing, a healthy database serves a burst
  * of hundreds at once and a stuck one does not serve ten. Refusing early keeps the queue short, so that those who are
  * let in are answered while their client still listens.
- * One line for REST, which waits for a connection of the pool, and one for the first reads of streams, which have
+ * One line for REST and whatever else waits for a connection of the pool, and one for the first reads of streams, which have
  * connections of their own: neither can starve the other.
  */
 import type { MiddlewareHandler } from "hono";
@@ -38,11 +38,14 @@ const OPENING_MS = 10_000;
 /** Each holds its body of at most 64 KiB. */
 const MOST_REQUESTS = 1_000;
 
+/** The questions of one query of opening reads: with the database, not waiting. One that hangs says nothing of the others. */
+const ASKED_AT_ONCE = 200;
+
 /** @param connections of the pool that REST uses */
 export function createLoad(connections: number): Load {
   return {
     rest: createLine({ served: connections, waitMs: REST_MS, most: MOST_REQUESTS }),
-    openings: createLine({ served: 0, waitMs: OPENING_MS, most: Number.POSITIVE_INFINITY }),
+    openings: createLine({ served: ASKED_AT_ONCE, waitMs: OPENING_MS, most: Number.POSITIVE_INFINITY }),
   };
 }
 
@@ -66,11 +69,24 @@ export function createLine({ served, waitMs, most, now = () => performance.now()
   };
 }
 
+/** False where the client went away in the middle of it. Other errors are told by those who know them. */
+async function isWhole(gone: AbortSignal, body: Promise<unknown>): Promise<boolean> {
+  try {
+    await body;
+    return true;
+  } catch (error) {
+    if (gone.aborted || (error as { code?: unknown }).code === "ECONNRESET") return false;
+    throw error;
+  }
+}
+
 /** Answers 503 with Retry-After while the line is too long. @param refused counts them */
 export function admitted(line: Line, refused: () => void): MiddlewareHandler {
   return async (c, next) => {
     // before it counts: a client that sends its body slowly waits for itself
-    if (!line.overloaded && c.req.raw.body) await c.req.arrayBuffer();
+    if (!line.overloaded && c.req.raw.body && !(await isWhole(c.req.raw.signal, c.req.arrayBuffer()))) {
+      return problem(c, 400, "bad_request", "The body ended before its end.");
+    }
     if (line.overloaded) {
       refused();
       return problem(c, 503, "unavailable", "Too many requests wait here: try again shortly.");

@@ -151,16 +151,18 @@ async function admit(
   if (admission.tooFast(() => address(c)))
     return { refused: "rateLimited", reason: "too many connections from this address" };
   // a ticket and a room's membership are looked up where REST waits too
-  const asksFirst = opening.kind === "chat" || found.some(({ place }) => place === "ticket");
-  if (load.openings.overloaded || (asksFirst && load.rest.overloaded)) {
+  const hasTicket = found.some(({ place }) => place === "ticket");
+  if (load.openings.overloaded || ((hasTicket || opening.kind === "chat") && load.rest.overloaded)) {
     return { refused: "overloaded", reason: "too much to do here: try again later" };
   }
   let release: (() => void) | undefined;
+  let leave = hasTicket ? load.rest.enter() : undefined;
   try {
     const identity = await gate.identify(found);
     const reserved = admission.reserve(identity.userId);
     if (typeof reserved === "string") return { refused: reserved, reason: REASON[reserved] ?? reserved };
     release = reserved;
+    if (opening.kind === "chat") leave ??= load.rest.enter();
     const prepared = await opening.prepare(identity);
     if (typeof prepared === "function") return { run: prepared, release };
     release();
@@ -172,6 +174,8 @@ async function admit(
     }
     log.warn({ err: error }, `a stream could not be opened: ${describe(error)}`);
     return { refused: "overloaded", reason: "try again later" };
+  } finally {
+    leave?.();
   }
 }
 

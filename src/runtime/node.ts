@@ -50,7 +50,7 @@ export interface NodeOptions {
 export async function serveNode(options: NodeOptions): Promise<Server> {
   const { host, port, upgradeMs = 10_000, log } = options;
   const gate = createGate(upgradeMs, log);
-  const runtime = createRuntime(gate, log);
+  const runtime = createRuntime(gate, log, true);
   const app = options.app(runtime);
   const listener = getRequestListener((request, env) => answer(app, request, env as Env));
   const server = createServer({ noDelay: true, keepAliveTimeout: KEEP_ALIVE_MS }, (incoming, outgoing) => {

@@ -51,7 +51,8 @@ export function answer(app: App, request: Request, env: Env): Response | Promise
   }
 }
 
-export function createRuntime(gate: Gate, log: Log): Runtime {
+/** @param isOurs the server is ours, and nobody else looks at its requests */
+export function createRuntime(gate: Gate, log: Log, isOurs = false): Runtime {
   return {
     async upgrade(c: Context, protocol: string | undefined, events: PeerEvents): Promise<Response> {
       const env = c.env as Env;
@@ -72,7 +73,7 @@ export function createRuntime(gate: Gate, log: Log): Runtime {
         return c.text("This stream is no WebSocket: send the request without an Upgrade header.", 400);
       }
       env.takeover = {
-        accept: (all) => startSse(env, all, open, onClosed, log),
+        accept: (all) => startSse(env, all, open, onClosed, log, isOurs),
         abandon: onClosed,
       };
       return c.body(null, 200, { ...SSE_HEADERS, ...headers });
@@ -83,7 +84,14 @@ export function createRuntime(gate: Gate, log: Log): Runtime {
   };
 }
 
-function startSse(env: Env, headers: Headers, open: (sink: Sink) => void, onClosed: () => void, log: Log): void {
+function startSse(
+  env: Env,
+  headers: Headers,
+  open: (sink: Sink) => void,
+  onClosed: () => void,
+  log: Log,
+  isOurs: boolean,
+): void {
   const { incoming, outgoing } = env;
   if (!outgoing.socket || outgoing.destroyed) {
     // Gone already; or pipelined behind another response: such a stream would never learn that its client left.
@@ -100,7 +108,7 @@ function startSse(env: Env, headers: Headers, open: (sink: Sink) => void, onClos
   }
   holdHead(outgoing.socket);
   outgoing.flushHeaders();
-  letGo(env);
+  if (isOurs) letGo(env);
   openSink(outgoing, open, onClosed, log);
 }
 

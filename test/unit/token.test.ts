@@ -48,6 +48,23 @@ const refusal = (token: string, by: Verify = verify): Promise<TidingsError> => r
 const refusedFor = async (token: string, reason: string): Promise<void> =>
   assert.match((await refusal(token)).message, reason);
 
+test("the quick way says yes to a good signature, so that it is taken, and no to any other spelling of it", async () => {
+  for (const secret of [SECRET, "ein Geheimnis mit ümläuten, lang genug"]) {
+    const [head, payload, signature] = (await signToken(secret, { user_id: 7 }, 60)).split(".") as [
+      string,
+      string,
+      string,
+    ];
+    const isSigned = hmacCheck(secret);
+    assert.is(isSigned(`${head}.${payload}`, signature), true);
+    assert.is(isSigned(`${head}.${payload}`, `${signature}=`), false);
+    // 32 bytes are 43 characters, the last of which has two bits to spare
+    const last = String.fromCharCode(signature.charCodeAt(42) + 1);
+    assert.is(isSigned(`${head}.${payload}`, signature.slice(0, 42) + last), false);
+    assert.is(isSigned(`${head}.${payload}x`, signature), false);
+  }
+});
+
 test("a good token names its user, its expiry and its age", async () => {
   const { expiresAt, issuedAt, ...who } = await verify(await signToken(SECRET, { user_id: 7 }, 60));
   assert.equal(who, { userId: "7", claim: 7, scopes: [] });
