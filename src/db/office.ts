@@ -10,7 +10,7 @@ const LOCK_CLASS = 1953063017;
 export const OFFICE = {
   /** Announces for busy writers, and keeps house (db/relay.ts). Keys 1 to 3 are the writers' own. */
   relay: 0,
-  /** Tells writers that the WAL is read by all who want to hear (feed/wal_feed.ts). */
+  /** Tells writers that the WAL is read by all who want to hear (feed/claims.ts). */
   walFed: 4,
   /** Held shared by every instance that depends on NOTIFY: then nobody may hold `walFed`. */
   needsNotify: 5,

@@ -7,6 +7,9 @@
 export type Row = Readonly<Record<string, string | null>>;
 
 export interface Handlers {
+  /** What follows, up to `commit`, belongs to this transaction. */
+  begin(xid: number): void;
+  commit(): void;
   row(row: Row): void;
   message(prefix: string, text: string): void;
 }
@@ -55,7 +58,9 @@ export function createDecoder(schema: string, table: string, handlers: Handlers)
   }
 
   return (payload) => {
-    if (payload[0] === 0x52) readRelation(payload);
+    if (payload[0] === 0x42) handlers.begin(payload.readUInt32BE(17));
+    else if (payload[0] === 0x43) handlers.commit();
+    else if (payload[0] === 0x52) readRelation(payload);
     else if (payload[0] === 0x49) readInsert(payload);
     else if (payload[0] === 0x4d) readMessage(payload);
   };

@@ -1,7 +1,7 @@
 /**
  * Reads new entries and messages out of the WAL by logical decoding, over a temporary slot: it goes with its connection,
  * so that no abandoned slot can fill the disk. What was written while the connection was down is not seen: `onUp` is
- * the cue to read the tables. Promises commit order, transaction by transaction; sees nothing that was rolled back.
+ * the cue to read the tables. What it tells of can be read by then (visible.ts), and never is what was rolled back.
  *
  * Making a slot waits for every transaction that is writing at that moment; until then this is not up.
  */
@@ -10,8 +10,9 @@ import { sleep, within } from "../deadline.ts";
 import { describe, TidingsError } from "../errors.ts";
 import { asError, createKeeper, type Keeper, type Life } from "../keeper.ts";
 import type { Sql } from "./client.ts";
-import { createDecoder, type Row } from "./pgoutput.ts";
+import { createDecoder, type Handlers, type Row } from "./pgoutput.ts";
 import { openSingle, type Single } from "./single.ts";
+import { createHold, type Hold } from "./visible.ts";
 
 export interface WalOptions {
   /** A direct connection of a role with the attribute REPLICATION. */
@@ -20,6 +21,10 @@ export interface WalOptions {
   onRow(row: Row): void;
   /** A message that was emitted with the prefix `tidings`. */
   onMessage(text: string): void;
+  /** A transaction too big to be held: its entries are to be looked for in the tables. */
+  onTooMuch(): void;
+  /** pg_current_snapshot() of now, as text, from another connection. */
+  snapshot(): Promise<string>;
   onUp(): void;
   /** Once per outage. Not called by `stop()`. */
   onDown(error: Error): void;
@@ -39,6 +44,8 @@ export const PUBLISH: string = `create publication ${PUBLICATION} for table tidi
 const PERMANENT = /^(28000|28P01|3D000|42501|55000|42704|SASL_SIGNATURE_MISMATCH|ERR_TLS_CERT\w*|ERR_INVALID_URL)$/;
 const CONNECT_MS = 15_000;
 const LEAVE_MS = 1_000;
+/** Rows and messages of one transaction that are held until its commit. */
+const MOST_HELD = 20_000;
 /** Microseconds from the Unix epoch to that of Postgres, 2000-01-01. */
 const POSTGRES_EPOCH_US = 946_684_800_000_000n;
 
@@ -89,7 +96,7 @@ async function holdWal(options: WalOptions, life: Life, call: (callback: () => v
     if (life.signal.aborted) throw life.signal.reason;
     const stream = await open(single, over.signal);
     up = true;
-    const read = createReader(options, stream, call, (error) => over.abort(error));
+    const read = createReader(options, stream, call, (error) => over.abort(error), life.signal);
     life.onUp();
     life.onDown(await keepAsking(read, options, life, over.signal));
   } finally {
@@ -122,13 +129,12 @@ function createReader(
   stream: CopyBoth,
   call: (callback: () => void) => void,
   failed: (error: Error) => void,
+  life: AbortSignal,
 ): Reading {
   let position = 0n;
   let heardAt = performance.now();
-  const decode = createDecoder("tidings", "notification", {
-    row: (row) => call(() => options.onRow(row)),
-    message: (prefix, text) => prefix === "tidings" && call(() => options.onMessage(text)),
-  });
+  const hold = createHold(options.snapshot, (error) => options.onError?.(asError(error)));
+  const decode = createDecoder("tidings", "notification", collector(options, hold, call));
   /** Everything up to here may go: a temporary slot is never resumed. */
   const report = (askBack: boolean): void => {
     const status = Buffer.alloc(34);
@@ -139,6 +145,8 @@ function createReader(
     if (stream.writable) stream.write(status);
   };
   stream.on("error", failed);
+  // not when this connection is lost: what it told of is true
+  life.addEventListener("abort", hold.end);
   stream.on("data", (chunk: Buffer) => {
     heardAt = performance.now();
     try {
@@ -155,6 +163,30 @@ function createReader(
     }
   });
   return { heardAt: () => heardAt, ask: () => report(true) };
+}
+
+/** Collects a transaction, and hands it on when it can be read. */
+function collector(options: WalOptions, hold: Hold, call: (callback: () => void) => void): Handlers {
+  let xid = 0;
+  let told: (() => void)[] = [];
+  const add = (one: () => void): void => {
+    if (told.length <= MOST_HELD) told.push(one);
+  };
+  return {
+    begin(of) {
+      xid = of;
+      told = [];
+    },
+    row: (row) => add(() => options.onRow(row)),
+    message(prefix, text) {
+      if (prefix === "tidings") add(() => options.onMessage(text));
+    },
+    commit() {
+      const all = told.length > MOST_HELD ? [() => options.onTooMuch()] : told;
+      told = [];
+      if (all.length > 0) hold.until(xid, () => all.forEach(call));
+    },
+  };
 }
 
 /** Asks every `beatMs`; returns when nothing came in time, or the connection is over. */

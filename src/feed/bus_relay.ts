@@ -5,7 +5,7 @@
  */
 import type { Bus, BusMessage } from "../bus/bus.ts";
 import type { Sql } from "../db/client.ts";
-import { OFFICE, takeOffice } from "../db/office.ts";
+import { leaveOffice, OFFICE, takeOffice } from "../db/office.ts";
 import { describe } from "../errors.ts";
 import type { ServiceLog } from "../log.ts";
 import { parseEnvelopes } from "../protocol/envelope.ts";
@@ -17,7 +17,7 @@ import { createWalSource, type WalSource, type WalSourceOptions } from "./wal_so
 export interface BusRelayOptions {
   readonly bus: Pick<Bus, "publish" | "up">;
   readonly claims: Pick<Claims, "hearsBy">;
-  readonly wal: Omit<WalSourceOptions, "stored" | "heard" | "changed">;
+  readonly wal: Omit<WalSourceOptions, "stored" | "heard" | "changed" | "missed">;
   readonly log: ServiceLog;
 }
 
@@ -26,8 +26,10 @@ export interface BusRelay {
   beat(connection: Sql): Promise<void>;
   /** The text of a NOTIFY. */
   heard(text: string): void;
-  /** The bus is there again. */
-  restored(): void;
+  /** Something may have been missed: has all instances look into their tables, where this is the relay. */
+  missed(): void;
+  /** The bus is down here: whoever has one takes over. */
+  resign(): Promise<void>;
   /** The LISTEN connection is gone, and the office with it. */
   lost(): void;
   readonly elected: boolean;
@@ -44,6 +46,8 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
   let elected = false;
   let isStopped = false;
   let taking: Promise<void> | undefined;
+  /** The connection whose lock it is. */
+  let office: Sql | undefined;
   let wal: WalSource | undefined;
   let ending: Promise<unknown> = Promise.resolve();
 
@@ -57,6 +61,7 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
       ...walOptions,
       stored,
       heard,
+      missed: publisher.lost,
       changed(up) {
         if (source !== wal) return;
         claims.hearsBy(up ? "wal" : "notify");
@@ -70,17 +75,32 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
   }
 
   async function take(connection: Sql): Promise<void> {
-    if (elected || isStopped || !(await takeOffice(connection, OFFICE.busRelay))) return;
-    if (isStopped) return;
+    if (elected || isStopped || !bus.up || !(await takeOffice(connection, OFFICE.busRelay))) return;
+    try {
+      await connection.unsafe("listen tidings");
+    } catch (error) {
+      await leaveOffice(connection, OFFICE.busRelay);
+      throw error;
+    }
+    office = connection;
     elected = true;
-    await connection.unsafe("listen tidings");
+    if (isStopped || !bus.up) return resign();
     claims.hearsBy("notify");
     publisher.lost();
     readWal();
     log.info({}, "this instance publishes to the bus");
   }
 
+  async function resign(): Promise<void> {
+    const connection = office;
+    if (!elected || !connection) return;
+    leave();
+    await connection.unsafe("unlisten tidings");
+    await leaveOffice(connection, OFFICE.busRelay);
+  }
+
   function leave(): void {
+    office = undefined;
     elected = false;
     const source = wal;
     wal = undefined;
@@ -96,7 +116,13 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
       return taking;
     },
     heard,
-    restored: () => publisher.lost(),
+    missed() {
+      if (elected) publisher.lost();
+    },
+    async resign() {
+      await taking?.catch(() => {});
+      await resign();
+    },
     lost() {
       if (elected) leave();
     },
@@ -108,9 +134,9 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
     },
     async stop() {
       isStopped = true;
-      await taking;
+      await taking?.catch(() => {});
       leave();
-      await ending;
+      await ending.catch(() => {});
       await publisher.settled();
     },
   };

@@ -29,6 +29,8 @@ export interface ClaimsOptions {
 }
 
 const CATCH_UP_MS = 500;
+/** The longest that a commit which found NOTIFY silenced is expected to take. */
+const LATE_MS = 2_000;
 
 export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   let connection: Sql | null = null;
@@ -43,6 +45,7 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
     if (way !== "wal" && isFed) {
       await leaveOffice(on, OFFICE.walFed);
       isFed = false;
+      wasSilent = true;
     }
     if (isNeeding !== (way === "notify")) {
       await (isNeeding ? unshareOffice : shareOffice)(on, OFFICE.needsNotify);
@@ -52,13 +55,14 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
     if (way === "notify") await awaitNotify(on);
   }
 
-  /** Once more after the other has given way: for those who were committing just then. */
+  /** Twice more after the silence is over: for those who were committing just then, and may take a while to. */
   async function awaitNotify(on: Sql): Promise<void> {
     const isSilent = await isHeld(on, OFFICE.walFed);
-    if (isSilent || wasSilent) catchUp();
-    wasSilent = isSilent;
+    if (!isSilent && !wasSilent) return;
+    catchUp();
     clearTimeout(timer);
-    if (isSilent) timer = setTimeout(() => void settleSoon(), CATCH_UP_MS);
+    if (connection === on) timer = setTimeout(isSilent ? settleSoon : catchUp, isSilent ? CATCH_UP_MS : LATE_MS);
+    wasSilent = isSilent;
   }
 
   async function weigh(on: Sql): Promise<void> {

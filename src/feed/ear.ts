@@ -19,8 +19,11 @@ export interface Ear {
   settled(): Promise<void>;
 }
 
-export function createEar(bus: Pick<Bus, "subscribe" | "unsubscribe">): Ear {
+/** @param late a stream may have opened before its subscription: look into the tables */
+export function createEar(bus: Pick<Bus, "subscribe" | "unsubscribe">, late: () => void): Ear {
   let last: Promise<unknown> = Promise.resolve();
+  /** Of those that were not there in time, the last one that is looked after. */
+  let waitedFor: Promise<unknown> | undefined;
   const follow = (group: string, isWanted: boolean): void => {
     if (!isWanted) bus.unsubscribe(group);
     // one that fails is made when the bus is back, and a sweep follows
@@ -31,6 +34,16 @@ export function createEar(bus: Pick<Bus, "subscribe" | "unsubscribe">): Ear {
       for (const group of ALWAYS) follow(group, true);
     },
     follow,
-    settled: () => atMost(PATIENCE_MS, last),
+    async settled() {
+      const wanted = last;
+      let isSettled = false;
+      const settling = wanted.then(() => {
+        isSettled = true;
+      });
+      await atMost(PATIENCE_MS, settling);
+      if (isSettled || waitedFor === wanted) return;
+      waitedFor = wanted;
+      void settling.then(late);
+    },
   };
 }

@@ -70,7 +70,10 @@ export function createFeed(options: FeedOptions): Feed {
     warned("looking for lost announcements failed; tried again soon"),
   );
   const claims = createClaims({
-    catchUp: sweeper.now,
+    catchUp() {
+      sweeper.now();
+      way.missed();
+    },
     failed: warned("what this instance hears by was not told; tried again"),
   });
   let since: number | null = null;
@@ -80,6 +83,7 @@ export function createFeed(options: FeedOptions): Feed {
     ...options,
     claims,
     swept: sweeper.now,
+    connection: () => listener.sql ?? sql,
     changed: () => weigh(),
   });
   const listener = createListener({
@@ -132,7 +136,7 @@ export function createFeed(options: FeedOptions): Feed {
     async start() {
       await listener.start();
       await holding;
-      await way.start();
+      if (!isStopped) await way.start();
       if (listener.sql) await way.beat(listener.sql);
       await claims.beat();
       weigh();
@@ -141,8 +145,8 @@ export function createFeed(options: FeedOptions): Feed {
       isStopped = true;
       sweeper.stop();
       claims.stop();
-      await way.stop();
-      await Promise.all([relay.stop(), listener.stop()]);
+      await Promise.allSettled([way.stop()]);
+      await Promise.allSettled([relay.stop(), listener.stop()]);
     },
     get up() {
       return listener.up && way.up;

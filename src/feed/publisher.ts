@@ -27,7 +27,8 @@ export function createPublisher(bus: Pick<Bus, "publish" | "up">, failed: (error
       if (isLost) taken.push({ group: EVERYONE, text: SWEEP });
       isLost = false;
       try {
-        await bus.publish(taken);
+        // what is too big for the engine is read instead
+        if ((await bus.publish(taken)).length > 0) isLost = true;
       } catch (error) {
         isLost = true;
         failed(error);

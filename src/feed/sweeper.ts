@@ -35,7 +35,9 @@ export function createSweeper(
   }
 
   return {
-    now: () => void run(),
+    now() {
+      if (!isStopped) void run();
+    },
     stop() {
       isStopped = true;
       clearTimeout(timer);

@@ -14,6 +14,10 @@ export interface WalSourceOptions {
   stored(row: Columns): void;
   /** An array of envelopes, as text. */
   heard(text: string): void;
+  /** A connection to ask for snapshots on. */
+  connection(): Sql;
+  /** More was committed at once than is told of: look into the tables. */
+  missed(): void;
   /** It is read from now on, or no more. */
   changed(up: boolean): void;
 }
@@ -34,6 +38,11 @@ export function createWalSource(options: WalSourceOptions): WalSource {
     beatTimeoutMs: options.beatTimeoutMs,
     onRow: stored,
     onMessage: heard,
+    onTooMuch: () => options.missed(),
+    async snapshot() {
+      const [row] = await options.connection()<{ now: string }[]>`select pg_current_snapshot()::text as now`;
+      return row!.now;
+    },
     onUp() {
       up = true;
       changed(true);

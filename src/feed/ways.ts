@@ -10,6 +10,8 @@ import { createWalSource } from "./wal_source.ts";
 
 export interface WayOptions extends Omit<FeedOptions, "changed" | "sweep"> {
   readonly claims: Claims;
+  /** The LISTEN connection, or one of the pool while there is none. */
+  connection(): Sql;
   /** Something may have been missed: look into the tables. */
   swept(): void;
   /** `up` may be another. */
@@ -33,6 +35,8 @@ export interface Way {
   lost(): void;
   follow(group: string, isWanted: boolean): void;
   followed(): Promise<void> | undefined;
+  /** NOTIFY was silent for a while: whoever hears by this instance may have missed something. */
+  missed(): void;
 }
 
 /** How long a start waits for the WAL, whose slot waits for open transactions, or for a bus that is away. */
@@ -44,6 +48,7 @@ const LISTENING = {
   lost(): void {},
   follow(): void {},
   followed: (): undefined => undefined,
+  missed(): void {},
 };
 
 /** Waits for a start a while, and goes on without it where it takes longer. Rejects when the start fails before. */
@@ -79,6 +84,7 @@ export function walWay(options: WayOptions): Way {
     url: options.listenUrl,
     stored,
     heard,
+    missed: swept,
     changed(up) {
       claims.hearsBy(up ? "wal" : "notify");
       swept();
@@ -105,6 +111,7 @@ export function busWay(options: WayOptions): Way {
   let bus: Bus | undefined;
   let ear: Ear | undefined;
   let relay: BusRelay | undefined;
+  let isStopped = false;
   const before: string[] = [];
 
   async function open(): Promise<Bus> {
@@ -113,11 +120,14 @@ export function busWay(options: WayOptions): Way {
       prefix: await prefixOf(sql),
       onMessage: (text) => (text === SWEEP ? swept() : heard(text)),
       onUp() {
-        relay?.restored();
+        relay?.missed();
         swept();
         changed();
       },
       onDown(error) {
+        relay
+          ?.resign()
+          .catch((cause: unknown) => log.warn({ err: cause }, "the bus relay's office was not given back"));
         changed();
         swept();
         log.warn({ err: error }, "the bus is down; streams stay open and catch up when it is back");
@@ -138,7 +148,8 @@ export function busWay(options: WayOptions): Way {
     notified: (text) => relay?.heard(text),
     async start() {
       bus = await open();
-      ear = createEar(bus);
+      if (isStopped) throw new TidingsError("unavailable", "It was stopped while it was starting.");
+      ear = createEar(bus, swept);
       relay = createBusRelay({ bus, claims, log, wal: { ...options, url } });
       await patient(bus.start(), "the bus does not answer; the tables are looked into until it does", log);
       ear.begin();
@@ -146,6 +157,7 @@ export function busWay(options: WayOptions): Way {
       await ear.settled();
     },
     async stop() {
+      isStopped = true;
       await relay?.stop();
       await bus?.stop();
     },
@@ -158,6 +170,7 @@ export function busWay(options: WayOptions): Way {
       else if (isWanted) before.push(group);
     },
     followed: () => ear?.settled(),
+    missed: () => relay?.missed(),
   };
 }
 

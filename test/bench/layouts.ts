@@ -49,12 +49,12 @@ export const indexesOf = (layout: Layout): readonly string[] => [
   `create ${layout === "range" ? "" : "unique "}index notification_key on tidings.notification (user_id, key) where key is not null`,
   `create index notification_unread on tidings.notification (user_id, type)
     where message is not null and not is_read and archived_at is null`,
-  "create index notification_age on tidings.notification (created_at)",
+  "create index notification_created on tidings.notification (created_at)",
 ];
 
 export async function fill(sql: Sql, layout: Layout, rows: number, start: Date): Promise<Filled> {
   const users = rows / ENTRIES_PER_USER;
-  await sql`drop index if exists tidings.notification_key, tidings.notification_unread, tidings.notification_age`;
+  await sql`drop index if exists tidings.notification_key, tidings.notification_unread, tidings.notification_created`;
   await sql`alter table tidings.notification drop constraint if exists notification_pkey`;
   for (let from = 0; from < rows; from += CHUNK)
     await insert(sql, { rows, users, start }, from, Math.min(rows, from + CHUNK));

@@ -116,7 +116,16 @@ export async function database(options: { domain?: boolean; migrate?: boolean } 
     await Promise.all(clients.map((sql) => close(sql, 1)));
     const last = connect(serverUrl(), { max: 1, name: "test" });
     try {
-      await last`drop database if exists ${last(name)} with (force)`;
+      for (let tries = 1; ; tries++) {
+        try {
+          await last`drop database if exists ${last(name)} with (force)`;
+          return;
+        } catch (error) {
+          // a WAL sender goes a moment after its client
+          if (tries === 100 || (error as { code?: string }).code !== "55006") throw error;
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+      }
     } finally {
       await close(last);
     }

@@ -75,6 +75,21 @@ test("entries and transient events come from the WAL on both transports, and not
   assert.not.match(metrics, /result="read"/);
 });
 
+test("what is told of can be read by then: events too big to travel, and a client that asks at once", async () => {
+  const app = await start("wal");
+  await untilFed(true);
+  const client = await listenTo(app, 7);
+  const headers = await app.auth(7);
+  for (let n = 1; n <= 100; n++) {
+    await db.sql`select tidings.notify_user(7, ${JSON.stringify({ type: "big", n, pad: "x".repeat(9_000) })}::text::jsonb)`;
+    await store(db.sql, 7, { message: String(n) });
+    await client.find((frame) => frame.id === n);
+    const answer = await fetch(`${app.url}/api/notifications/${n}/read`, { method: "POST", headers });
+    assert.is(answer.status, 200);
+  }
+  await eventually(() => assert.is(client.all("big").length, 100));
+});
+
 test("what is rolled back is not heard, and what commits later comes later", async () => {
   const app = await start("wal");
   await untilFed(true);

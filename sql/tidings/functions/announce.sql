@@ -69,7 +69,7 @@ end $$;
 -- The doorbell. Postgres holds one lock for the whole cluster from a NOTIFY to the end of its commit, so notifying
 -- writers commit one after another. A writer rings (notifies itself) while fewer than three others are doing so,
 -- or while no relay is there to do it for it; otherwise it leaves its envelopes for the relay and commits freely.
--- 1953063017 is 'tidi'; key 0 belongs to the relay (see relay below), the keys from 4 on to the feeds (src/feed/offices.ts).
+-- 1953063017 is 'tidi'; key 0 belongs to the relay (see relay below), the keys from 4 on to the feeds (src/db/office.ts).
 create or replace function tidings.may_ring() returns boolean
 language sql volatile
 return pg_try_advisory_xact_lock(1953063017, 1) or pg_try_advisory_xact_lock(1953063017, 2)
