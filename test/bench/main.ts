@@ -45,6 +45,7 @@ const known: Record<string, string> = {
 const HELP = `usage: npm run bench -- [--quick | --tiny] [--rivals a,b] [--against FILE] [--profile FOLDER] [scenario …]
 
   --quick           small sizes and few rounds: all of it in about four minutes
+  --feeds           the scenario feeds
   --tiny            only to see that it works: the numbers mean nothing
   --rivals NAMES    of ${Object.keys(RIVALS).join(", ")}; "none" for the floor alone (default: all that are installed)
   --against FILE    main file of another build of Tidings, measured beside this one
@@ -67,6 +68,7 @@ function parse() {
     const options = {
       quick: { type: "boolean", default: false },
       tiny: { type: "boolean", default: false },
+      feeds: { type: "boolean", default: false },
       rivals: { type: "string" },
       against: { type: "string" },
       rows: { type: "string" },
@@ -100,7 +102,8 @@ if (values.help) {
   process.exit(0);
 }
 for (const name of positionals) if (!(name in known)) refuse(`There is no scenario ${name}.`);
-const names = positionals.length > 0 ? positionals : Object.keys(SCENARIOS);
+const wanted = values.feeds ? [...positionals, "feeds"] : positionals;
+const names = wanted.length > 0 ? wanted : Object.keys(SCENARIOS);
 if (values.against && !existsSync(values.against)) refuse(`There is no file ${values.against}.`);
 const { tiny, against, profile, rows, layouts } = values;
 const quick = values.quick || tiny;
