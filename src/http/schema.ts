@@ -96,7 +96,7 @@ export function route(
     responses: {
       [status]: { description: status === 204 ? "Done" : "OK", ...content },
       default: {
-        description: "A problem document (RFC 9457)",
+        description: "A problem document (RFC 9457); 503 with Retry-After while too many requests wait",
         content: { "application/problem+json": { schema: resolver(problemDocument) } },
       },
     },
