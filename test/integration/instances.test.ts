@@ -180,7 +180,7 @@ test("20 users with two streams each, dropped and resumed at random, get 1..N on
     for (const transport of ["ws", "sse"] as const) followers.set(follow(user, transport, headers), user);
   }
   const all = [...followers.keys()];
-  const dropping = setInterval(() => all[Math.floor(Math.random() * all.length)]!.drop(), 40);
+  const dropping = setInterval(() => all[Math.floor(Math.random() * all.length)]!.drop(), 10);
   try {
     await Promise.all([killListeners(db.sql), ...Array.from({ length: 4 }, () => write(users, 50))]);
     await Promise.all([killListeners(db.sql), ...Array.from({ length: 4 }, () => write(users, 50))]);
