@@ -187,6 +187,7 @@ export function createService(options: ServiceOptions): Service {
       hub.receive(text);
       mailer?.nudge();
     },
+    holds: (userId) => hub.holds(userId),
     stored(row) {
       hub.stored(row);
       mailer?.nudge();

@@ -53,6 +53,10 @@ export class Hub {
     };
   }
 
+  holds(userId: string): boolean {
+    return this.#users.has(userId);
+  }
+
   /** The row of an entry that was just stored, from the WAL. Built only where somebody listens. */
   stored(row: Columns): void {
     const streams = this.#users.get(row.user_id!);

@@ -5,8 +5,8 @@
  */
 
 export interface Hold {
-  /** Calls `deliver` once other sessions see what the transaction wrote. */
-  until(xid: number, deliver: () => void): void;
+  /** Calls `deliver` once other sessions see what the transaction wrote; where it is not urgent, some time after. */
+  until(xid: number, deliver: () => void, isUrgent: boolean): void;
   /** Forgets all that waits, for good. */
   end(): void;
 }
@@ -18,12 +18,16 @@ interface Waiting {
 
 /** Milliseconds between two looks at one that is not seen yet, growing. */
 const PAUSE = { least: 1, most: 100 };
+/** How long what nobody waits for may wait: somebody may open a stream for it meanwhile, and read too early to find it. */
+const IDLY_MS = 50;
 
 /** @param snapshot pg_current_snapshot() of now, as text */
 export function createHold(snapshot: () => Promise<string>, failed: (error: unknown) => void): Hold {
   let waiting: Waiting[] = [];
   let isRunning = false;
   let isOver = false;
+  let isPressing = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Returns how many of those that waited are still unseen. */
   async function look(): Promise<number> {
@@ -46,24 +50,42 @@ export function createHold(snapshot: () => Promise<string>, failed: (error: unkn
   async function run(): Promise<void> {
     isRunning = true;
     let pause = PAUSE.least;
-    while (waiting.length > 0 && !isOver) {
+    while (isPressing && !isOver) {
+      isPressing = false;
       if ((await look()) === 0) pause = PAUSE.least;
       else {
         await new Promise((resolve) => setTimeout(resolve, pause));
         pause = Math.min(pause * 2, PAUSE.most);
+        isPressing = true;
       }
     }
     isRunning = false;
+    if (waiting.length > 0) later();
+  }
+
+  function press(): void {
+    isPressing = true;
+    if (!isRunning) void run();
+  }
+
+  function later(): void {
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      press();
+    }, IDLY_MS);
   }
 
   return {
-    until(xid, deliver) {
+    until(xid, deliver, isUrgent) {
+      if (isOver) return;
       waiting.push({ xid, deliver });
-      if (!isRunning) void run();
+      if (isUrgent) press();
+      else if (!isRunning) later();
     },
     end() {
       isOver = true;
       waiting = [];
+      clearTimeout(timer);
     },
   };
 }

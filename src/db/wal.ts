@@ -19,6 +19,8 @@ export interface WalOptions {
   url: string;
   /** An inserted row of tidings.notification. */
   onRow(row: Row): void;
+  /** Whether somebody waits for the row. */
+  isWanted(row: Row): boolean;
   /** A message that was emitted with the prefix `tidings`. */
   onMessage(text: string): void;
   /** A transaction too big to be held: its entries are to be looked for in the tables. */
@@ -169,6 +171,7 @@ function createReader(
 function collector(options: WalOptions, hold: Hold, call: (callback: () => void) => void): Handlers {
   let xid = 0;
   let told: (() => void)[] = [];
+  let isUrgent = false;
   const add = (one: () => void): void => {
     if (told.length <= MOST_HELD) told.push(one);
   };
@@ -176,15 +179,21 @@ function collector(options: WalOptions, hold: Hold, call: (callback: () => void)
     begin(of) {
       xid = of;
       told = [];
+      isUrgent = false;
     },
-    row: (row) => add(() => options.onRow(row)),
+    row(row) {
+      isUrgent ||= options.isWanted(row);
+      add(() => options.onRow(row));
+    },
     message(prefix, text) {
-      if (prefix === "tidings") add(() => options.onMessage(text));
+      if (prefix !== "tidings") return;
+      isUrgent = true;
+      add(() => options.onMessage(text));
     },
     commit() {
       const all = told.length > MOST_HELD ? [() => options.onTooMuch()] : told;
       told = [];
-      if (all.length > 0) hold.until(xid, () => all.forEach(call));
+      if (all.length > 0) hold.until(xid, () => all.forEach(call), isUrgent);
     },
   };
 }

@@ -17,7 +17,7 @@ import { createWalSource, type WalSource, type WalSourceOptions } from "./wal_so
 export interface BusRelayOptions {
   readonly bus: Pick<Bus, "publish" | "up">;
   readonly claims: Pick<Claims, "hearsBy">;
-  readonly wal: Omit<WalSourceOptions, "stored" | "heard" | "changed" | "missed">;
+  readonly wal: Omit<WalSourceOptions, "stored" | "heard" | "changed" | "missed" | "holds">;
   readonly log: ServiceLog;
 }
 
@@ -62,6 +62,8 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
       stored,
       heard,
       missed: publisher.lost,
+      // somebody may, elsewhere
+      holds: () => true,
       changed(up) {
         if (source !== wal) return;
         claims.hearsBy(up ? "wal" : "notify");

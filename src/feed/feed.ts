@@ -32,6 +32,8 @@ export interface FeedOptions {
   heard(text: string): void;
   /** The row of an entry, from the WAL. */
   stored(row: Columns): void;
+  /** Whether a stream of the user is open here. */
+  holds(userId: string): boolean;
   /** Looks for entries, revocations and memberships whose announcement was lost. A rejection has it tried again soon. */
   sweep(): Promise<void>;
   /** All that this feed hears by came up, or some of it went down. */

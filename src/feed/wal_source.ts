@@ -12,6 +12,8 @@ export interface WalSourceOptions {
   readonly beatTimeoutMs?: number | undefined;
   /** An entry that was just committed. */
   stored(row: Columns): void;
+  /** Whether somebody waits for the user's entries. */
+  holds(userId: string): boolean;
   /** An array of envelopes, as text. */
   heard(text: string): void;
   /** A connection to ask for snapshots on. */
@@ -37,6 +39,7 @@ export function createWalSource(options: WalSourceOptions): WalSource {
     beatMs: options.beatMs,
     beatTimeoutMs: options.beatTimeoutMs,
     onRow: stored,
+    isWanted: (row) => options.holds(row.user_id!),
     onMessage: heard,
     onTooMuch: () => options.missed(),
     async snapshot() {
