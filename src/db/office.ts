@@ -2,6 +2,7 @@
  * Offices: what one instance of all does for the rest, or what an instance tells the writers about itself. Each is an
  * advisory lock of a session, held on the instance's own connection (db/listener.ts), and so goes with it.
  */
+import type { PendingQuery, Row } from "postgres";
 import type { Sql } from "./client.ts";
 
 /** 'tidi'; the writers' side of these keys is in sql/tidings/functions/announce.sql. */
@@ -20,12 +21,17 @@ export const OFFICE = {
 
 export type Office = (typeof OFFICE)[keyof typeof OFFICE];
 
+/** How an office is held: by one instance alone, or shared. Writers hold keys shared for the length of a commit. */
+type Mode = "ExclusiveLock" | "ShareLock";
+
+const held = (sql: Sql, office: Office, mode: Mode): PendingQuery<Row[]> => sql`exists (
+  select from pg_locks where locktype = 'advisory' and classid = ${LOCK_CLASS} and objid = ${office} and objsubid = 2 and granted
+    and mode = ${mode} and database = (select oid from pg_database where datname = current_database()))`;
+
 /** Takes the office where nobody holds it. Waits at most 50 ms. */
 export async function takeOffice(connection: Sql, office: Office): Promise<boolean> {
   const [row] = await connection<{ won: boolean; taken: boolean }[]>`
-    select pg_try_advisory_lock(${LOCK_CLASS}, ${office}) as won, exists (
-      select from pg_locks where locktype = 'advisory' and classid = ${LOCK_CLASS} and objid = ${office} and granted
-        and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database())) as taken`;
+    select pg_try_advisory_lock(${LOCK_CLASS}, ${office}) as won, ${held(connection, office, "ExclusiveLock")} as taken`;
   return row!.won || (!row!.taken && (await stand(connection, office)));
 }
 
@@ -58,10 +64,13 @@ export async function unshareOffice(connection: Sql, office: Office): Promise<vo
   await connection`select pg_advisory_unlock_shared(${LOCK_CLASS}, ${office})`;
 }
 
-/** Whether any instance holds it. */
-export async function isHeld(sql: Sql, office: Office): Promise<boolean> {
-  const [row] = await sql<{ held: boolean }[]>`
-    select exists (select from pg_locks where locktype = 'advisory' and classid = ${LOCK_CLASS} and objid = ${office}
-      and objsubid = 2 and granted and database = (select oid from pg_database where datname = current_database())) as held`;
-  return row!.held;
+/** Whether an instance holds it alone. */
+export const isTaken = (sql: Sql, office: Office): Promise<boolean> => isHeld(sql, office, "ExclusiveLock");
+
+/** Whether any instance shares it. */
+export const isShared = (sql: Sql, office: Office): Promise<boolean> => isHeld(sql, office, "ShareLock");
+
+async function isHeld(sql: Sql, office: Office, mode: Mode): Promise<boolean> {
+  const [row] = await sql<{ yes: boolean }[]>`select ${held(sql, office, mode)} as yes`;
+  return row!.yes;
 }

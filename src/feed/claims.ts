@@ -7,7 +7,7 @@
  * one heartbeat of that one.
  */
 import type { Sql } from "../db/client.ts";
-import { isHeld, leaveOffice, OFFICE, shareOffice, takeOffice, unshareOffice } from "../db/office.ts";
+import { isShared, isTaken, leaveOffice, OFFICE, shareOffice, takeOffice, unshareOffice } from "../db/office.ts";
 
 /** How this instance hears of new entries just now: by NOTIFY, from the WAL, or from another instance. */
 export type Way = "notify" | "wal" | "bus";
@@ -43,8 +43,7 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
 
   async function settle(on: Sql): Promise<void> {
     if (way !== "wal" && isFed) {
-      await leaveOffice(on, OFFICE.walFed);
-      isFed = false;
+      await giveWay(on);
       wasSilent = true;
     }
     if (isNeeding !== (way === "notify")) {
@@ -57,7 +56,7 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
 
   /** Twice more after the silence is over: for those who were committing just then, and may take a while to. */
   async function awaitNotify(on: Sql): Promise<void> {
-    const isSilent = await isHeld(on, OFFICE.walFed);
+    const isSilent = await isTaken(on, OFFICE.walFed);
     if (!isSilent && !wasSilent) return;
     catchUp();
     clearTimeout(timer);
@@ -66,10 +65,14 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   }
 
   async function weigh(on: Sql): Promise<void> {
-    const others = await isHeld(on, OFFICE.needsNotify);
-    if (isFed && others) await leaveOffice(on, OFFICE.walFed);
+    const others = await isShared(on, OFFICE.needsNotify);
+    if (others && isFed) await giveWay(on);
     if (!others && !isFed) isFed = await takeOffice(on, OFFICE.walFed);
-    else if (others) isFed = false;
+  }
+
+  async function giveWay(on: Sql): Promise<void> {
+    await leaveOffice(on, OFFICE.walFed);
+    isFed = false;
   }
 
   /** One at a time: each looks at what is wanted by then. */

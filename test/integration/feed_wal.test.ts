@@ -134,6 +134,28 @@ test("while an instance needs NOTIFY writers go on announcing; when it is gone t
   );
 });
 
+test("busy writers on NOTIFY are not taken for one who silences it: nobody looks into the tables for them", async () => {
+  const app = await start("notify");
+  const heads = async (): Promise<number> => {
+    const headers = await app.auth(0, { scope: "metrics" });
+    const text = await (await fetch(`${app.url}/metrics`, { headers })).text();
+    return Number(/query_seconds_count\{query="heads"\} (\d+)/.exec(text)?.[1] ?? 0);
+  };
+  await listenTo(app, 7);
+  const before = await heads();
+  let going = true;
+  const busy = Array.from({ length: 4 }, async () => {
+    const writer = db.connect({ max: 1 });
+    // as a commit that takes its time
+    while (going) await writer.unsafe("begin; select tidings.fed_by_wal(); select pg_sleep(0.05); commit").simple();
+  });
+  // several heartbeats
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  going = false;
+  await Promise.all(busy);
+  assert.is(await heads(), before);
+});
+
 test("a killed WAL sender: the stream goes on by NOTIFY, then by the WAL again, and nothing is lost", async () => {
   const app = await start("wal");
   await untilFed(true);
