@@ -15,13 +15,13 @@ export function sleep(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Waits until `work` is settled, at most `ms`. Never rejects. */
-export function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+/** Waits until `work` is settled, at most `ms`. Never rejects. Resolves with whether it was settled. */
+export function atMost(ms: number, work: Promise<unknown>): Promise<boolean> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
+    const timer = setTimeout(resolve, ms, false);
     const done = (): void => {
       clearTimeout(timer);
-      resolve();
+      resolve(true);
     };
     work.then(done, done);
   });

@@ -3,10 +3,9 @@
  * noticed within `beatMs + beatTimeoutMs`, a terminated backend at once. There are never two connections at a time, and
  * no timer is left after `stop()`. What was notified while it was down is gone: `onUp` is the cue to read the tables.
  */
-
-import { describe, TidingsError } from "../errors.ts";
 import { asError, createKeeper, type Keeper } from "../keeper.ts";
 import type { Sql } from "./client.ts";
+import { mistakeOf } from "./mistake.ts";
 import { holdSession } from "./session.ts";
 
 export interface ListenerOptions {
@@ -43,10 +42,6 @@ export interface Listener {
   /** Ends the connection and all tries. Never rejects; safe in any order and more than once. */
   stop(): Promise<void>;
 }
-
-/** Authorization, password, no such database, privilege; what TLS says of a certificate; an address that is none. */
-const PERMANENT =
-  /^(28000|28P01|3D000|42501|SASL_SIGNATURE_MISMATCH|ERR_TLS_CERT\w*|CERT_HAS_EXPIRED|\w*SELF_SIGNED\w*|UNABLE_TO_VERIFY\w*|ERR_INVALID_URL)$/;
 
 /**
  * Ends the backend of the connection before. To Postgres a half-open one is alive for hours: it would keep its session
@@ -93,11 +88,8 @@ export function createListener(options: ListenerOptions): Listener {
     onUp: () => options.onUp(),
     onDown: (error) => options.onDown(error),
     onError: options.onError,
-    mistake(error) {
-      if (!PERMANENT.test(String((error as { code?: unknown }).code))) return undefined;
-      const text = `Listening to Postgres is not possible: ${describe(error)}. Correct DATABASE_URL (or LISTEN_URL).`;
-      return new TidingsError("configuration", text, { cause: error });
-    },
+    mistake: (error) =>
+      mistakeOf(error, (why) => `Listening to Postgres is not possible: ${why}. Correct DATABASE_URL (or LISTEN_URL).`),
   });
   return {
     get up() {

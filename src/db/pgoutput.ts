@@ -2,15 +2,13 @@
  * Reads what the plugin pgoutput sends of inserted rows and of messages [spec Postgres, "Logical Replication Message
  * Formats", protocol version 1]. Rows of one table; everything else is passed over. Keeps nothing but the table's columns.
  */
-
-/** The columns of an inserted row as text, by name; null for SQL null. */
-export type Row = Readonly<Record<string, string | null>>;
+import type { Columns } from "../protocol/stored.ts";
 
 export interface Handlers {
   /** What follows, up to `commit`, belongs to this transaction. */
   begin(xid: number): void;
   commit(): void;
-  row(row: Row): void;
+  row(row: Columns): void;
   message(prefix: string, text: string): void;
 }
 

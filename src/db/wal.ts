@@ -5,12 +5,13 @@
  *
  * Making a slot waits for every transaction that is writing at that moment; until then this is not up.
  */
-
 import { sleep, within } from "../deadline.ts";
-import { describe, TidingsError } from "../errors.ts";
+import { TidingsError } from "../errors.ts";
 import { asError, createKeeper, type Keeper, type Life } from "../keeper.ts";
+import type { Columns } from "../protocol/stored.ts";
 import type { Sql } from "./client.ts";
-import { createDecoder, type Handlers, type Row } from "./pgoutput.ts";
+import { mistakeOf } from "./mistake.ts";
+import { createDecoder, type Handlers } from "./pgoutput.ts";
 import { openSingle, type Single } from "./single.ts";
 import { createHold, type Hold } from "./visible.ts";
 
@@ -18,9 +19,9 @@ export interface WalOptions {
   /** A direct connection of a role with the attribute REPLICATION. */
   url: string;
   /** An inserted row of tidings.notification. */
-  onRow(row: Row): void;
+  onRow(row: Columns): void;
   /** Whether somebody waits for the row. */
-  isWanted(row: Row): boolean;
+  isWanted(row: Columns): boolean;
   /** A message that was emitted with the prefix `tidings`. */
   onMessage(text: string): void;
   /** A transaction too big to be held: its entries are to be looked for in the tables. */
@@ -42,8 +43,10 @@ export type Wal = Pick<Keeper, "start" | "stop">;
 const PUBLICATION = "tidings";
 /** Said by the owner of the table, once. */
 export const PUBLISH: string = `create publication ${PUBLICATION} for table tidings.notification with (publish = 'insert', publish_via_partition_root = true)`;
-/** As PERMANENT in listener.ts, and: wal_level is too low, no privilege, no such publication. */
-const PERMANENT = /^(28000|28P01|3D000|42501|55000|42704|SASL_SIGNATURE_MISMATCH|ERR_TLS_CERT\w*|ERR_INVALID_URL)$/;
+/** wal_level is too low, no such publication. */
+const NOT_HERE = ["55000", "42704"];
+/** What reading the WAL takes. */
+const NEEDS = `wal_level = logical, a role with REPLICATION on a direct connection, and the publication "${PUBLICATION}"`;
 const CONNECT_MS = 15_000;
 const LEAVE_MS = 1_000;
 /** Rows and messages of one transaction that are held until its commit. */
@@ -57,12 +60,8 @@ export function createWal(options: WalOptions): Wal {
     onUp: () => options.onUp(),
     onDown: (error) => options.onDown(error),
     onError: options.onError,
-    mistake(error) {
-      if (!PERMANENT.test(String((error as { code?: unknown }).code))) return undefined;
-      const needs = `wal_level = logical, a role with REPLICATION on a direct connection, and the publication "tidings"`;
-      const text = `The WAL cannot be read: ${describe(error)}. It takes ${needs}: see tidings doctor.`;
-      return new TidingsError("configuration", text, { cause: error });
-    },
+    mistake: (error) =>
+      mistakeOf(error, (why) => `The WAL cannot be read: ${why}. It takes ${NEEDS}: see tidings doctor.`, NOT_HERE),
   });
   return keeper;
 }

@@ -43,10 +43,9 @@ const MOST_BYTES = 64 * 1024;
 
 export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOptions): BusRelay {
   const publisher = createPublisher(bus, (error) => log.warn({ err: error }, "publishing to the bus failed"));
-  let elected = false;
   let isStopped = false;
   let taking: Promise<void> | undefined;
-  /** The connection whose lock it is. */
+  /** The connection whose lock it is; undefined while another instance is the relay. */
   let office: Sql | undefined;
   let wal: WalSource | undefined;
   let ending: Promise<unknown> = Promise.resolve();
@@ -77,7 +76,7 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
   }
 
   async function take(connection: Sql): Promise<void> {
-    if (elected || isStopped || !bus.up || !(await takeOffice(connection, OFFICE.busRelay))) return;
+    if (office || isStopped || !bus.up || !(await takeOffice(connection, OFFICE.busRelay))) return;
     try {
       await connection.unsafe("listen tidings");
     } catch (error) {
@@ -85,7 +84,6 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
       throw error;
     }
     office = connection;
-    elected = true;
     if (isStopped || !bus.up) return resign();
     claims.hearsBy("notify");
     publisher.lost();
@@ -95,7 +93,7 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
 
   async function resign(): Promise<void> {
     const connection = office;
-    if (!elected || !connection) return;
+    if (!connection) return;
     leave();
     await connection.unsafe("unlisten tidings");
     await leaveOffice(connection, OFFICE.busRelay);
@@ -103,7 +101,6 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
 
   function leave(): void {
     office = undefined;
-    elected = false;
     const source = wal;
     wal = undefined;
     claims.hearsBy("bus");
@@ -119,17 +116,17 @@ export function createBusRelay({ bus, claims, wal: walOptions, log }: BusRelayOp
     },
     heard,
     missed() {
-      if (elected) publisher.lost();
+      if (office) publisher.lost();
     },
     async resign() {
       await taking?.catch(() => {});
       await resign();
     },
     lost() {
-      if (elected) leave();
+      if (office) leave();
     },
     get elected() {
-      return elected;
+      return office !== undefined;
     },
     get readsWal() {
       return wal?.up === true;

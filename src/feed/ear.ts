@@ -36,14 +36,9 @@ export function createEar(bus: Pick<Bus, "subscribe" | "unsubscribe">, late: () 
     follow,
     async settled() {
       const wanted = last;
-      let isSettled = false;
-      const settling = wanted.then(() => {
-        isSettled = true;
-      });
-      await atMost(PATIENCE_MS, settling);
-      if (isSettled || waitedFor === wanted) return;
+      if ((await atMost(PATIENCE_MS, wanted)) || waitedFor === wanted) return;
       waitedFor = wanted;
-      void settling.then(late);
+      void wanted.then(late);
     },
   };
 }

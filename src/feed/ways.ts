@@ -1,6 +1,7 @@
 /** The three ways an instance hears of new entries, behind one interface: by NOTIFY, from the WAL, over a bus. */
 import { type Bus, openBus } from "../bus/bus.ts";
 import type { Sql } from "../db/client.ts";
+import { atMost } from "../deadline.ts";
 import { TidingsError } from "../errors.ts";
 import { type BusRelay, createBusRelay } from "./bus_relay.ts";
 import type { Claims } from "./claims.ts";
@@ -53,12 +54,7 @@ const LISTENING = {
 
 /** Waits for a start a while, and goes on without it where it takes longer. Rejects when the start fails before. */
 async function patient(starting: Promise<void>, late: string, log: FeedOptions["log"]): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const patience = new Promise<"late">((resolve) => {
-    timer = setTimeout(resolve, PATIENCE_MS, "late");
-  });
-  const first = await Promise.race([starting, patience]).finally(() => clearTimeout(timer));
-  if (first !== "late") return;
+  if (await atMost(PATIENCE_MS, starting)) return starting;
   log.warn({}, late);
   starting.catch((error: unknown) => log.error({ err: error }, "it could not be started after all"));
 }
