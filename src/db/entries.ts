@@ -19,7 +19,8 @@ export interface EntriesOptions {
   readonly pageSize?: number;
 }
 
-const USERS_PER_QUERY = 200;
+/** Questions in one query. */
+export const USERS_PER_QUERY = 200;
 /** A connection that died unseen must not keep its lane: the streams ask again. */
 const ANSWER_MS = 30_000;
 const NEVER = new AbortController().signal;

@@ -6,6 +6,7 @@
 import { sleep } from "../deadline.ts";
 import { TidingsError } from "../errors.ts";
 import type { Sql } from "./client.ts";
+import { FOLLOW_BATCH, follow } from "./partition_follow.ts";
 import { exclusively, type PartitionOptions, passing, patiently, type Session } from "./partition_session.ts";
 import { swap } from "./partition_swap.ts";
 
@@ -25,7 +26,6 @@ export interface PartitionState {
 
 /** What is copied takes so much longer than the pause after it. */
 const WORK_PER_PAUSE = 2;
-const FOLLOW_BATCH = 2_000;
 const COMPARE_USERS = 500;
 
 /** Reads only; works for whoever may read the catalogs. */
@@ -64,7 +64,7 @@ export async function partition(url: string, options: PartitionOptions): Promise
       const advice = "say `tidings partition --abort`, and begin again";
       throw new TidingsError("conflict", `tidings.notification was altered since its partitioning began: ${advice}.`);
     } else options.tell(`Going on at ${Math.floor(job.done * 100)} %, with ${job.partitions} partitions.`);
-    if (!(await copy(first, options)) || !(await follow(first, options))) return false;
+    if (!(await copy(first, options)) || !(await followAll(first, options))) return false;
     options.tell("Everything is copied; comparing.");
     await first`vacuum (analyze) tidings.notification_new`;
     return (await compare(first, options)) && (await swap(first, second, options));
@@ -103,10 +103,7 @@ async function copy(session: Session, options: PartitionOptions): Promise<boolea
   for (let total = 0; ; ) {
     if (signal.aborted) return false;
     const at = performance.now();
-    const { copied, done } = await orCatchUp(
-      session,
-      () => session<{ copied: number; done: number }[]>`select * from tidings.partition_copy(${batch}::int)`,
-    );
+    const { copied, done } = await orCatchUp(session, () => copySome(session, batch));
     const { noted } = await followed(session);
     if (done === 1) return true;
     total += copied;
@@ -119,28 +116,28 @@ async function copy(session: Session, options: PartitionOptions): Promise<boolea
   }
 }
 
-/** Follows some of the notes. */
-function followed(session: Session): Promise<{ noted: number }> {
-  return orCatchUp(
-    session,
-    () => session<{ noted: number }[]>`select noted::int as noted from tidings.partition_follow(${FOLLOW_BATCH}::int)`,
-  );
+async function copySome(session: Session, batch: number): Promise<{ copied: number; done: number }> {
+  const [row] = await session<{ copied: number; done: number }[]>`select * from tidings.partition_copy(${batch}::int)`;
+  return row!;
 }
 
+/** Follows some of the notes. */
+const followed = (session: Session): Promise<{ noted: number }> => orCatchUp(session, () => follow(session));
+
 /** A row that met a newer note of another: settled once the log is followed. */
-async function orCatchUp<T extends object>(session: Session, work: () => PromiseLike<T[]>): Promise<T> {
+async function orCatchUp<T>(session: Session, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return (await work())[0]!;
+      return await work();
     } catch (error) {
       if (attempt === 50 || !passing(error)) throw error;
-      await session`select tidings.partition_follow(${FOLLOW_BATCH}::int)`.then(undefined, () => {});
+      await follow(session).catch(() => {});
     }
   }
 }
 
 /** Until the log is nearly empty. */
-async function follow(session: Session, { signal, progress }: PartitionOptions): Promise<boolean> {
+async function followAll(session: Session, { signal, progress }: PartitionOptions): Promise<boolean> {
   for (let total = 0; !signal.aborted; ) {
     const { noted } = await followed(session);
     total += noted;

@@ -4,9 +4,9 @@
  */
 import { jitter } from "../backoff.ts";
 import { sleep } from "../deadline.ts";
+import { FOLLOW_BATCH, follow } from "./partition_follow.ts";
 import { type PartitionOptions, passing, type Session, transaction } from "./partition_session.ts";
 
-const FOLLOW_BATCH = 2_000;
 /** Notes that are few enough to be followed while writers wait. */
 const FEW = 200;
 /** Milliseconds that writers are held for old snapshots to end. */
@@ -40,13 +40,6 @@ export async function swap(first: Session, second: Session, options: PartitionOp
     }
   }
   return false;
-}
-
-/** Follows notes; tells how many, and in which transaction. */
-async function follow(session: Session): Promise<{ noted: number; xact: string }> {
-  const [row] = await session<{ noted: number; xact: string }[]>`
-    select noted::int as noted, xact::text as xact from tidings.partition_follow(${FOLLOW_BATCH}::int)`;
-  return row!;
 }
 
 async function exchange(tx: Session, second: Session): Promise<void> {

@@ -6,6 +6,7 @@
  * connections of their own: neither can starve the other.
  */
 import type { MiddlewareHandler } from "hono";
+import { USERS_PER_QUERY } from "../db/entries.ts";
 import { problem } from "./problem.ts";
 
 export interface LineOptions {
@@ -38,14 +39,12 @@ const OPENING_MS = 10_000;
 /** Each holds its body of at most 64 KiB. */
 const MOST_REQUESTS = 1_000;
 
-/** The questions of one query of opening reads: with the database, not waiting. One that hangs says nothing of the others. */
-const ASKED_AT_ONCE = 200;
-
 /** @param connections of the pool that REST uses */
 export function createLoad(connections: number): Load {
   return {
     rest: createLine({ served: connections, waitMs: REST_MS, most: MOST_REQUESTS }),
-    openings: createLine({ served: ASKED_AT_ONCE, waitMs: OPENING_MS, most: Number.POSITIVE_INFINITY }),
+    // the questions of one query are with the database, not waiting: one that hangs says nothing of the others
+    openings: createLine({ served: USERS_PER_QUERY, waitMs: OPENING_MS, most: Number.POSITIVE_INFINITY }),
   };
 }
 

@@ -97,16 +97,15 @@ begin
   if tidings.fed_by_wal() then
     return pg_logical_emit_message(true, 'tidings', '[' || array_to_string(envelopes, ',') || ']') is not null;
   end if;
+  if cardinality(envelopes) = 1 then
+    return tidings.announce_one(envelopes[1]);
+  end if;
   if not tidings.may_ring() then
     insert into tidings.unannounced (envelope) select unnest(envelopes);
     return false;
   end if;
   if pg_notification_queue_usage() > 0.9 then
     return false;
-  end if;
-  -- a condition where `perform` would do: plpgsql evaluates it without a query
-  if cardinality(envelopes) = 1 then
-    return pg_notify('tidings', envelopes[1]) is not null;
   end if;
   return tidings.notify_packed(envelopes) is not null;
 end $$;
