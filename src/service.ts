@@ -187,11 +187,6 @@ export function createService(options: ServiceOptions): Service {
       hub.receive(text);
       mailer?.nudge();
     },
-    holds: (userId) => hub.holds(userId),
-    stored(row) {
-      hub.stored(row);
-      mailer?.nudge();
-    },
     async sweep() {
       await Promise.all([hub.sweep(), routes.recheckChats().catch(failed("chat memberships were not rechecked"))]);
     },

@@ -10,6 +10,7 @@ import { createKeeper, type Keeper, type Life } from "../keeper.ts";
 import type { Bus, BusMessage, BusOptions } from "./bus.ts";
 import type { Dial, Link } from "./link.ts";
 import { createSession, type Session } from "./session.ts";
+import { isTooBig } from "./size.ts";
 import { createSubscriptions } from "./subscriptions.ts";
 
 /** For connecting. */
@@ -20,13 +21,6 @@ const RENEW_MS = 20_000;
 const PIECE = 1_000;
 /** No group of anybody: ours have a word before their underscore. Empty, so that other instances know it for nothing. */
 const PROBE: BusMessage = { group: "_probe", text: "" };
-
-const encoder = new TextEncoder();
-
-function isTooBig(text: string, maxBytes: number): boolean {
-  // No UTF-16 unit takes more than three bytes.
-  return text.length * 3 > maxBytes && encoder.encode(text).length > maxBytes;
-}
 
 function unavailable(cause?: unknown): TidingsError {
   return new TidingsError("unavailable", "The message bus is down; what was missed is in the tables.", { cause });

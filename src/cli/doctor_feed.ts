@@ -1,6 +1,6 @@
 /** Checks of what FEED asks for beyond LISTEN: the right to read the WAL, a bus that answers. */
 import { openBus } from "../bus/bus.ts";
-import { PUBLISH } from "../db/wal.ts";
+import { walNeeds } from "../db/wal_needs.ts";
 import { atMost } from "../deadline.ts";
 import { describe } from "../errors.ts";
 import type { Check, Finding } from "./doctor.ts";
@@ -19,39 +19,15 @@ export const feed: Check = async (patient) => {
   return ok(`${bus.text}; its relay reads ${source.state === "ok" ? "the WAL" : `NOTIFY (${source.text})`}`);
 };
 
-const wal: Check = async ({ sql, database }) => {
-  const [row] = await sql<
-    Record<"level" | "role", string>[] & Record<"may" | "published", boolean>[] & { free: number }[]
-  >`
-    select current_setting('wal_level') as level, current_user::text as role,
-      (select rolreplication or rolsuper from pg_roles where rolname = current_user) as may,
-      exists (select from pg_publication where pubname = 'tidings') as published,
-      least(current_setting('max_replication_slots')::int - (select count(*)::int from pg_replication_slots),
-        current_setting('max_wal_senders')::int - (select count(*)::int from pg_stat_replication)) as free`;
-  const { level, role, may, published, free } = row!;
-  const fail = (text: string, mend: string): Finding => ({ state: "fail", text, mend });
-  if (level !== "logical") {
-    return fail(`wal_level is ${level}`, "alter system set wal_level = logical; then restart Postgres");
+const wal: Check = async ({ sql }) => {
+  const need = await walNeeds(sql);
+  if (typeof need === "object") return { state: "fail", ...need };
+  if (need < 1) {
+    const mend = "raise max_replication_slots and max_wal_senders: one more for the instance that reads the WAL";
+    return { state: "fail", text: "no replication slot or WAL sender is free", mend };
   }
-  if (!may) return fail(`the role ${role} may not read the WAL`, `alter role "${role}" replication`);
-  if (!published) {
-    const isOwner = database.embedded || (await ownsTable(sql));
-    if (!isOwner) return fail("the publication tidings is missing", `as the role that migrates: ${PUBLISH}`);
-  }
-  if (free < 1) {
-    return fail(
-      "no replication slot or WAL sender is free",
-      "raise max_replication_slots and max_wal_senders: one for each instance",
-    );
-  }
-  return ok(`the WAL can be read; ${free} more instances may (slots and WAL senders)`);
+  return ok(`the WAL can be read; ${need} slots and WAL senders are free, and one instance at a time takes one`);
 };
-
-async function ownsTable(sql: Parameters<Check>[0]["sql"]): Promise<boolean> {
-  const [row] = await sql<{ owns: boolean }[]>`
-    select pg_has_role(relowner, 'usage') as owns from pg_class where oid = 'tidings.notification'::regclass`;
-  return row!.owns;
-}
 
 async function busAnswers(url: string): Promise<Finding> {
   const fail = (text: string): Finding => ({ state: "fail", text, mend: "check BUS_URL, and that the engine runs" });

@@ -3,7 +3,6 @@
  * An entry is built once per envelope and only where somebody listens. Losing any envelope costs a read, never an entry.
  */
 import { type Envelope, parseEnvelopes } from "../protocol/envelope.ts";
-import { type Columns, storedOf } from "../protocol/stored.ts";
 import { Entry } from "./entry.ts";
 import type { Reader } from "./reader.ts";
 import type { RoomStream } from "./room_stream.ts";
@@ -51,20 +50,6 @@ export class Hub {
     return () => {
       for (const leave of leaves) leave();
     };
-  }
-
-  holds(userId: string): boolean {
-    return this.#users.has(userId);
-  }
-
-  /** The row of an entry that was just stored, from the WAL. Built only where somebody listens. */
-  stored(row: Columns): void {
-    const streams = this.#users.get(row.user_id!);
-    if (!streams) return;
-    const { id, event, notification, streamed, createdAt } = storedOf(row);
-    const type = event === null ? "" : String((JSON.parse(event) as { type?: unknown }).type);
-    const entry = new Entry(id, event, type, notification, false, streamed, Date.parse(createdAt));
-    for (const stream of streams) stream.offer(entry);
   }
 
   /** The text of one NOTIFY. */

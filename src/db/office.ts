@@ -11,12 +11,14 @@ const LOCK_CLASS = 1953063017;
 export const OFFICE = {
   /** Announces for busy writers, and keeps house (db/relay.ts). Keys 1 to 3 are the writers' own. */
   relay: 0,
-  /** Tells writers that the WAL is read by all who want to hear (feed/claims.ts). */
+  /** Tells writers that the WAL is read for all who want to hear (feed/claims.ts). */
   walFed: 4,
-  /** Held shared by every instance that depends on NOTIFY: then nobody may hold `walFed`. */
+  /** Held shared by every instance that hears by NOTIFY: then who holds `walFed` must announce. */
   needsNotify: 5,
   /** Publishes to the bus (feed/bus_relay.ts). */
   busRelay: 6,
+  /** Announces by NOTIFY what it reads from the WAL. */
+  announcing: 7,
 } as const;
 
 export type Office = (typeof OFFICE)[keyof typeof OFFICE];
@@ -24,14 +26,15 @@ export type Office = (typeof OFFICE)[keyof typeof OFFICE];
 /** How an office is held: by one instance alone, or shared. Writers hold keys shared for the length of a commit. */
 type Mode = "ExclusiveLock" | "ShareLock";
 
-const held = (sql: Sql, office: Office, mode: Mode): PendingQuery<Row[]> => sql`exists (
-  select from pg_locks where locktype = 'advisory' and classid = ${LOCK_CLASS} and objid = ${office} and objsubid = 2 and granted
-    and mode = ${mode} and database = (select oid from pg_database where datname = current_database()))`;
+const locks = (sql: Sql, mode: Mode): PendingQuery<Row[]> => sql`
+  select objid::int as office, pid from pg_locks where locktype = 'advisory' and classid = ${LOCK_CLASS} and objsubid = 2
+    and granted and mode = ${mode} and database = (select oid from pg_database where datname = current_database())`;
 
 /** Takes the office where nobody holds it. Waits at most 50 ms. */
 export async function takeOffice(connection: Sql, office: Office): Promise<boolean> {
   const [row] = await connection<{ won: boolean; taken: boolean }[]>`
-    select pg_try_advisory_lock(${LOCK_CLASS}, ${office}) as won, ${held(connection, office, "ExclusiveLock")} as taken`;
+    select pg_try_advisory_lock(${LOCK_CLASS}, ${office}) as won,
+      exists (${locks(connection, "ExclusiveLock")} and objid = ${office}) as taken`;
   return row!.won || (!row!.taken && (await stand(connection, office)));
 }
 
@@ -64,13 +67,14 @@ export async function unshareOffice(connection: Sql, office: Office): Promise<vo
   await connection`select pg_advisory_unlock_shared(${LOCK_CLASS}, ${office})`;
 }
 
-/** Whether an instance holds it alone. */
-export const isTaken = (sql: Sql, office: Office): Promise<boolean> => isHeld(sql, office, "ExclusiveLock");
-
 /** Whether any instance shares it. */
-export const isShared = (sql: Sql, office: Office): Promise<boolean> => isHeld(sql, office, "ShareLock");
-
-async function isHeld(sql: Sql, office: Office, mode: Mode): Promise<boolean> {
-  const [row] = await sql<{ yes: boolean }[]>`select ${held(sql, office, mode)} as yes`;
+export async function isShared(sql: Sql, office: Office): Promise<boolean> {
+  const [row] = await sql<{ yes: boolean }[]>`select exists (${locks(sql, "ShareLock")} and objid = ${office}) as yes`;
   return row!.yes;
+}
+
+/** The offices that are held, each with its holder's process id. */
+export async function holders(sql: Sql): Promise<Partial<Record<Office, number>>> {
+  const rows = await sql<{ office: Office; pid: number }[]>`${locks(sql, "ExclusiveLock")}`;
+  return Object.fromEntries(rows.map(({ office, pid }) => [office, pid]));
 }

@@ -5,8 +5,8 @@
  */
 
 export interface Hold {
-  /** Calls `deliver` once other sessions see what the transaction wrote; where it is not urgent, some time after. */
-  until(xid: number, deliver: () => void, isUrgent: boolean): void;
+  /** Calls `deliver` once other sessions see what the transaction wrote. */
+  until(xid: number, deliver: () => void): void;
   /** Forgets all that waits, for good. */
   end(): void;
 }
@@ -18,74 +18,62 @@ interface Waiting {
 
 /** Milliseconds between two looks at one that is not seen yet, growing. */
 const PAUSE = { least: 1, most: 100 };
-/** How long what nobody waits for may wait: somebody may open a stream for it meanwhile, and read too early to find it. */
-const IDLY_MS = 50;
+/** More than that told of by one look is much traffic: a statement for each few would cost more than the wait. */
+const MANY = 3;
+const GATHER_MS = 3;
+
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** @param snapshot pg_current_snapshot() of now, as text */
 export function createHold(snapshot: () => Promise<string>, failed: (error: unknown) => void): Hold {
   let waiting: Waiting[] = [];
   let isRunning = false;
   let isOver = false;
-  let isPressing = false;
-  let timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Returns how many of those that waited are still unseen. */
-  async function look(): Promise<number> {
+  /** Returns how many it told of, and how many are still unseen. */
+  async function look(): Promise<{ told: number; unseen: number }> {
     const asked = waiting;
     waiting = [];
     try {
       const isSeen = readSnapshot(await snapshot());
-      if (isOver) return 0;
+      if (isOver) return { told: 0, unseen: 0 };
       const unseen = asked.filter(({ xid }) => !isSeen(xid));
       for (const { xid, deliver } of asked) if (isSeen(xid)) deliver();
       waiting = [...unseen, ...waiting];
-      return unseen.length;
+      return { told: asked.length - unseen.length, unseen: unseen.length };
     } catch (error) {
       failed(error);
       waiting = [...asked, ...waiting];
-      return asked.length;
+      return { told: 0, unseen: asked.length };
     }
   }
 
   async function run(): Promise<void> {
-    isRunning = true;
     let pause = PAUSE.least;
-    while (isPressing && !isOver) {
-      isPressing = false;
-      if ((await look()) === 0) pause = PAUSE.least;
-      else {
-        await new Promise((resolve) => setTimeout(resolve, pause));
+    while (waiting.length > 0 && !isOver) {
+      const { told, unseen } = await look();
+      if (unseen > 0) {
+        await wait(pause);
         pause = Math.min(pause * 2, PAUSE.most);
-        isPressing = true;
+      } else {
+        pause = PAUSE.least;
+        if (told > MANY) await wait(GATHER_MS);
       }
     }
     isRunning = false;
-    if (waiting.length > 0) later();
-  }
-
-  function press(): void {
-    isPressing = true;
-    if (!isRunning) void run();
-  }
-
-  function later(): void {
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      press();
-    }, IDLY_MS);
   }
 
   return {
-    until(xid, deliver, isUrgent) {
+    until(xid, deliver) {
       if (isOver) return;
       waiting.push({ xid, deliver });
-      if (isUrgent) press();
-      else if (!isRunning) later();
+      if (isRunning) return;
+      isRunning = true;
+      void run();
     },
     end() {
       isOver = true;
       waiting = [];
-      clearTimeout(timer);
     },
   };
 }

@@ -14,14 +14,13 @@ import { mistakeOf } from "./mistake.ts";
 import { createDecoder, type Handlers } from "./pgoutput.ts";
 import { openSingle, type Single } from "./single.ts";
 import { createHold, type Hold } from "./visible.ts";
+import { PUBLICATION } from "./wal_needs.ts";
 
 export interface WalOptions {
   /** A direct connection of a role with the attribute REPLICATION. */
   url: string;
   /** An inserted row of tidings.notification. */
   onRow(row: Columns): void;
-  /** Whether somebody waits for the row. */
-  isWanted(row: Columns): boolean;
   /** A message that was emitted with the prefix `tidings`. */
   onMessage(text: string): void;
   /** A transaction too big to be held: its entries are to be looked for in the tables. */
@@ -40,9 +39,6 @@ export interface WalOptions {
 
 export type Wal = Pick<Keeper, "start" | "stop">;
 
-const PUBLICATION = "tidings";
-/** Said by the owner of the table, once. */
-export const PUBLISH: string = `create publication ${PUBLICATION} for table tidings.notification with (publish = 'insert', publish_via_partition_root = true)`;
 /** wal_level is too low, no such publication. */
 const NOT_HERE = ["55000", "42704"];
 /** What reading the WAL takes. */
@@ -64,21 +60,6 @@ export function createWal(options: WalOptions): Wal {
       mistakeOf(error, (why) => `The WAL cannot be read: ${why}. It takes ${NEEDS}: see tidings doctor.`, NOT_HERE),
   });
   return keeper;
-}
-
-/**
- * Makes sure that the publication is there. Only the table's owner may make it.
- * @throws TidingsError "configuration", with the statement for the owner
- */
-export async function publish(sql: Sql): Promise<void> {
-  const [found] = await sql`select from pg_publication where pubname = ${PUBLICATION}`;
-  if (found) return;
-  try {
-    await sql.unsafe(PUBLISH);
-  } catch (cause) {
-    if ((cause as { code?: string }).code === "42710") return; // another instance was faster
-    throw new TidingsError("configuration", `Run this as the role that migrates: ${PUBLISH}`, { cause });
-  }
 }
 
 async function holdWal(options: WalOptions, life: Life, call: (callback: () => void) => void): Promise<void> {
@@ -170,7 +151,6 @@ function createReader(
 function collector(options: WalOptions, hold: Hold, call: (callback: () => void) => void): Handlers {
   let xid = 0;
   let told: (() => void)[] = [];
-  let isUrgent = false;
   const add = (one: () => void): void => {
     if (told.length <= MOST_HELD) told.push(one);
   };
@@ -178,21 +158,18 @@ function collector(options: WalOptions, hold: Hold, call: (callback: () => void)
     begin(of) {
       xid = of;
       told = [];
-      isUrgent = false;
     },
     row(row) {
-      isUrgent ||= options.isWanted(row);
       add(() => options.onRow(row));
     },
     message(prefix, text) {
       if (prefix !== "tidings") return;
-      isUrgent = true;
       add(() => options.onMessage(text));
     },
     commit() {
       const all = told.length > MOST_HELD ? [() => options.onTooMuch()] : told;
       told = [];
-      if (all.length > 0) hold.until(xid, () => all.forEach(call), isUrgent);
+      if (all.length > 0) hold.until(xid, () => all.forEach(call));
     },
   };
 }

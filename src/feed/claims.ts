@@ -1,78 +1,105 @@
 /**
- * What this instance tells the writers about NOTIFY, by two offices on its LISTEN connection (db/office.ts). Who depends
- * on NOTIFY holds `needsNotify`; who reads the WAL takes `walFed`, by which writers stop announcing, but only while
- * nobody depends on NOTIFY. So feeds can be mixed and switched one instance at a time, and a feed that fails falls back.
+ * What this instance tells the others about NOTIFY, by offices on its LISTEN connection (db/office.ts). Who hears by
+ * NOTIFY holds `needsNotify`. Who reads the WAL takes `walFed`, by which writers stop announcing: the relay of FEED=wal
+ * at once, because it announces for them (`announcing`), the relay of a bus only while nobody hears by NOTIFY. So feeds
+ * can be mixed and switched one instance at a time, and a feed that fails falls back.
  *
- * Whoever comes to depend on NOTIFY while it is silenced looks into the tables until the other has given way: at most
- * one heartbeat of that one.
+ * Whoever hears by NOTIFY looks into the tables when somebody else announces than did a heartbeat ago, and until then
+ * nobody does: at most one heartbeat of the relay of a bus.
  */
 import type { Sql } from "../db/client.ts";
-import { isShared, isTaken, leaveOffice, OFFICE, shareOffice, takeOffice, unshareOffice } from "../db/office.ts";
+import {
+  holders,
+  isShared,
+  leaveOffice,
+  OFFICE,
+  type Office,
+  shareOffice,
+  takeOffice,
+  unshareOffice,
+} from "../db/office.ts";
 
-/** How this instance hears of new entries just now: by NOTIFY, from the WAL, or from another instance. */
-export type Way = "notify" | "wal" | "bus";
+/**
+ * What this instance does just now: hears by NOTIFY; does so and announces what it reads from the WAL; publishes to a bus
+ * what it reads from the WAL; or hears by a bus.
+ */
+export type Role = "hears" | "announces" | "publishes" | "apart";
 
 export interface Claims {
   /** A new LISTEN connection: what was claimed on the one before went with it. */
   connected(connection: Sql): Promise<void>;
   lost(): void;
-  hearsBy(way: Way): void;
+  plays(role: Role): void;
   /** Every few seconds: gives way to those who depend on NOTIFY, or takes over from one that is gone. */
   beat(): Promise<void>;
+  /** Whether, at the last heartbeat, another instance announced what it reads from the WAL. */
+  readonly announced: boolean;
   stop(): void;
 }
 
 export interface ClaimsOptions {
-  /** NOTIFY may be silent though this instance depends on it: read the tables. */
+  /** Something may not have been announced to this instance: read the tables. */
   catchUp(): void;
   failed(error: unknown): void;
 }
 
-const CATCH_UP_MS = 500;
-/** The longest that a commit which found NOTIFY silenced is expected to take. */
+const WRITERS = 0;
+const NOBODY = -1;
+const SILENT_MS = 500;
+/** The longest that a commit which counted on another announcer is expected to take. */
 const LATE_MS = 2_000;
 
 export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   let connection: Sql | null = null;
-  let way: Way = "bus";
-  let isNeeding = false;
-  let isFed = false;
-  let wasSilent = false;
+  let role: Role = "apart";
+  let held = new Set<Office>();
+  let isHearing = false;
+  /** Who announces: the pid of a relay, WRITERS or NOBODY; undefined before the first look. */
+  let announcer: number | undefined;
+  let isAnnounced = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let settling: Promise<void> = Promise.resolve();
 
   async function settle(on: Sql): Promise<void> {
-    if (way !== "wal" && isFed) {
-      await giveWay(on);
-      wasSilent = true;
+    const needs = role === "hears" || role === "announces";
+    if (role !== "announces" && role !== "publishes") await give(on, OFFICE.walFed);
+    if (role !== "announces") await give(on, OFFICE.announcing);
+    if (isHearing !== needs) {
+      await (needs ? shareOffice : unshareOffice)(on, OFFICE.needsNotify);
+      isHearing = needs;
     }
-    if (isNeeding !== (way === "notify")) {
-      await (isNeeding ? unshareOffice : shareOffice)(on, OFFICE.needsNotify);
-      isNeeding = !isNeeding;
+    if (role === "announces") {
+      await take(on, OFFICE.announcing);
+      await take(on, OFFICE.walFed);
     }
-    if (way === "wal") await weigh(on);
-    if (way === "notify") await awaitNotify(on);
-  }
-
-  /** Twice more after the silence is over: for those who were committing just then, and may take a while to. */
-  async function awaitNotify(on: Sql): Promise<void> {
-    const isSilent = await isTaken(on, OFFICE.walFed);
-    if (!isSilent && !wasSilent) return;
-    catchUp();
-    clearTimeout(timer);
-    if (connection === on) timer = setTimeout(isSilent ? settleSoon : catchUp, isSilent ? CATCH_UP_MS : LATE_MS);
-    wasSilent = isSilent;
+    if (role === "publishes") await weigh(on);
+    if (needs) await watch(on);
   }
 
   async function weigh(on: Sql): Promise<void> {
-    const others = await isShared(on, OFFICE.needsNotify);
-    if (others && isFed) await giveWay(on);
-    if (!others && !isFed) isFed = await takeOffice(on, OFFICE.walFed);
+    await ((await isShared(on, OFFICE.needsNotify)) ? give : take)(on, OFFICE.walFed);
+    isAnnounced = (await holders(on))[OFFICE.announcing] !== undefined;
   }
 
-  async function giveWay(on: Sql): Promise<void> {
-    await leaveOffice(on, OFFICE.walFed);
-    isFed = false;
+  async function watch(on: Sql): Promise<void> {
+    const { [OFFICE.walFed]: silencer, [OFFICE.announcing]: relay } = await holders(on);
+    const now = silencer === undefined ? WRITERS : (relay ?? NOBODY);
+    const isNews = announcer !== undefined && now !== announcer;
+    announcer = now;
+    if (!isNews && now !== NOBODY) return;
+    catchUp();
+    clearTimeout(timer);
+    if (connection !== on) return;
+    // once more, for those who were committing just then
+    timer = now === NOBODY ? setTimeout(settleSoon, SILENT_MS) : setTimeout(catchUp, LATE_MS);
+  }
+
+  async function take(on: Sql, office: Office): Promise<void> {
+    if (!held.has(office) && (await takeOffice(on, office))) held.add(office);
+  }
+
+  async function give(on: Sql, office: Office): Promise<void> {
+    if (held.delete(office)) await leaveOffice(on, office);
   }
 
   /** One at a time: each looks at what is wanted by then. */
@@ -92,18 +119,22 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   return {
     connected(fresh) {
       connection = fresh;
-      isNeeding = isFed = false;
+      held = new Set();
+      isHearing = false;
       return settleSoon();
     },
     lost() {
       connection = null;
     },
-    hearsBy(wanted) {
-      if (wanted === way) return;
-      way = wanted;
+    plays(wanted) {
+      if (wanted === role) return;
+      role = wanted;
       void settleSoon();
     },
     beat: settleSoon,
+    get announced() {
+      return isAnnounced;
+    },
     stop() {
       connection = null;
       clearTimeout(timer);

@@ -4,7 +4,7 @@ import { atMost } from "../deadline.ts";
 
 /** A group all instances are in. */
 export const EVERYONE = "everyone";
-/** The text that has everyone look into the tables. */
+/** The text that has everyone look into the tables: on the bus, and as a NOTIFY. */
 export const SWEEP = '{"type":"sweep"}';
 /** What is for everyone, beside that: control envelopes without a user or a room. */
 const ALWAYS = [EVERYONE, "scheduler"];

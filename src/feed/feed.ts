@@ -7,11 +7,13 @@ import type { Sql } from "../db/client.ts";
 import { createListener } from "../db/listener.ts";
 import { createRelay, type Relay } from "../db/relay.ts";
 import type { ServiceLog } from "../log.ts";
-import type { Columns } from "../protocol/stored.ts";
 import { PRESENCE_LOCK } from "../worker/presence.ts";
+import { busWay } from "./bus_way.ts";
 import { createClaims } from "./claims.ts";
+import { SWEEP } from "./ear.ts";
 import { createSweeper } from "./sweeper.ts";
-import { busWay, notifyWay, type Way, walWay } from "./ways.ts";
+import { walWay } from "./wal_way.ts";
+import { notifyWay, type Way } from "./way.ts";
 
 export interface FeedOptions {
   readonly kind: "notify" | "wal" | "bus";
@@ -28,12 +30,8 @@ export interface FeedOptions {
   /** The heartbeat of the LISTEN connection, as ListenerOptions has it. */
   readonly beatMs?: number | undefined;
   readonly beatTimeoutMs?: number | undefined;
-  /** Envelopes: the text of a NOTIFY, or of a message from the WAL or the bus. */
+  /** Envelopes: the text of a NOTIFY, or of a message from the bus. */
   heard(text: string): void;
-  /** The row of an entry, from the WAL. */
-  stored(row: Columns): void;
-  /** Whether a stream of the user is open here. */
-  holds(userId: string): boolean;
   /** Looks for entries, revocations and memberships whose announcement was lost. A rejection has it tried again soon. */
   sweep(): Promise<void>;
   /** All that this feed hears by came up, or some of it went down. */
@@ -57,8 +55,8 @@ export interface Feed {
   followed(): Promise<void> | undefined;
 }
 
-/** A relay of a bus that died is to be replaced within two seconds. */
-const BUS_BEAT_MS = 1_000;
+/** An instance that reads the WAL for others is to be replaced within two seconds when it dies. */
+const BEAT_MS = 1_000;
 /** While the bus is away the sweep is all that finds new entries. */
 const OUTAGE_SWEEP_MS = [1_000, 2_000] as const;
 
@@ -91,11 +89,13 @@ export function createFeed(options: FeedOptions): Feed {
   const listener = createListener({
     url: options.listenUrl,
     channel: kind === "bus" ? null : "tidings",
-    beatMs: options.beatMs ?? (kind === "bus" ? BUS_BEAT_MS : undefined),
+    beatMs: options.beatMs ?? (kind === "notify" ? undefined : BEAT_MS),
     beatTimeoutMs: options.beatTimeoutMs,
     onPayload(text) {
-      relay.noticed();
-      way.notified(text);
+      if (way.relays) relay.noticed();
+      if (text !== SWEEP) return way.notified(text);
+      sweeper.now();
+      way.missed();
     },
     onUp() {
       holding = hold(listener.sql!);
@@ -109,13 +109,15 @@ export function createFeed(options: FeedOptions): Feed {
       weigh();
       log.warn({ err: error }, "LISTEN is down; streams stay open and catch up when it is back");
     },
-    async beat(connection) {
-      await way.beat(connection);
-      // who relays must hear that there is something to relay
-      if (way.listens) await relay.beat(connection);
-      await claims.beat();
-    },
+    beat,
   });
+
+  async function beat(connection: Sql): Promise<void> {
+    // who relays must hear that there is something to relay
+    if (way.listens) await relay.beat(connection);
+    await way.beat(connection, relay.elected);
+    await claims.beat();
+  }
 
   /** Lost with the LISTEN connection, which is what tells the others that this instance lives no more. */
   async function hold(connection: Sql): Promise<void> {
@@ -139,8 +141,7 @@ export function createFeed(options: FeedOptions): Feed {
       await listener.start();
       await holding;
       if (!isStopped) await way.start();
-      if (listener.sql) await way.beat(listener.sql);
-      await claims.beat();
+      if (listener.sql) await beat(listener.sql);
       weigh();
     },
     async stop() {

@@ -1,6 +1,7 @@
 /** The WAL as a source: makes sure of its publication, keeps it read, and tells when it is. */
 import type { Sql } from "../db/client.ts";
-import { createWal, publish, type Wal } from "../db/wal.ts";
+import { createWal, type Wal } from "../db/wal.ts";
+import { publish } from "../db/wal_needs.ts";
 import type { ServiceLog } from "../log.ts";
 import type { Columns } from "../protocol/stored.ts";
 
@@ -12,8 +13,6 @@ export interface WalSourceOptions {
   readonly beatTimeoutMs?: number | undefined;
   /** An entry that was just committed. */
   stored(row: Columns): void;
-  /** Whether somebody waits for the user's entries. */
-  holds(userId: string): boolean;
   /** An array of envelopes, as text. */
   heard(text: string): void;
   /** A connection to ask for snapshots on. */
@@ -39,7 +38,6 @@ export function createWalSource(options: WalSourceOptions): WalSource {
     beatMs: options.beatMs,
     beatTimeoutMs: options.beatTimeoutMs,
     onRow: stored,
-    isWanted: (row) => options.holds(row.user_id!),
     onMessage: heard,
     onTooMuch: () => options.missed(),
     async snapshot() {

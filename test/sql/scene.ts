@@ -32,6 +32,8 @@ export async function scene(options: { writers?: number } = {}): Promise<Scene> 
 
 export interface Heard {
   readonly envelopes: Record<string, unknown>[];
+  /** The NOTIFYs that brought them. */
+  readonly texts: string[];
   /** The stored entries among them, as user:id. */
   entries(): string[];
   stop(): Promise<void>;
@@ -41,12 +43,15 @@ export interface Heard {
 export async function hear(url: string): Promise<Heard> {
   const sql = postgres(url, { ...connectionOptions("hear"), max: 1 });
   const envelopes: Record<string, unknown>[] = [];
+  const texts: string[] = [];
   await sql.listen("tidings", (text) => {
+    texts.push(text);
     const parsed: unknown = JSON.parse(text);
     for (const one of Array.isArray(parsed) ? parsed : [parsed]) envelopes.push(one as Record<string, unknown>);
   });
   return {
     envelopes,
+    texts,
     entries: () =>
       envelopes.filter(({ id }) => id !== undefined).map(({ group, id }) => `${String(group).slice(5)}:${id}`),
     stop: () => sql.end({ timeout: 1 }),

@@ -25,36 +25,14 @@ test("one snapshot serves all that wait; who is not seen waits on without keepin
     },
     () => {},
   );
-  for (const xid of [5, 6, 7]) hold.until(xid, () => told.push(xid), true);
+  for (const xid of [5, 6, 7]) hold.until(xid, () => told.push(xid));
   await new Promise((resolve) => setTimeout(resolve, 200));
   assert.equal(told, [6, 7, 5]);
   assert.is(asked, 4);
   hold.end();
-  hold.until(8, () => told.push(8), true);
+  hold.until(8, () => told.push(8));
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(told, [6, 7, 5]);
-});
-
-test("what nobody waits for is told of all the same, many by one look, and at once with what somebody waits for", async () => {
-  let asked = 0;
-  const told: number[] = [];
-  const hold = createHold(
-    async () => {
-      asked++;
-      return "99:99:";
-    },
-    () => {},
-  );
-  for (let xid = 1; xid <= 20; xid++) hold.until(xid, () => told.push(xid), false);
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.equal([told.length, asked], [0, 0]);
-  await new Promise((resolve) => setTimeout(resolve, 150));
-  assert.equal([told.length, asked], [20, 1]);
-  hold.until(21, () => told.push(21), false);
-  hold.until(22, () => told.push(22), true);
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.equal(told.slice(20), [21, 22]);
-  hold.end();
 });
 
 test.run();

@@ -75,8 +75,8 @@ language sql volatile
 return pg_try_advisory_xact_lock(1953063017, 1) or pg_try_advisory_xact_lock(1953063017, 2)
   or pg_try_advisory_xact_lock(1953063017, 3) or pg_try_advisory_xact_lock_shared(1953063017, 0);
 
--- Whether the WAL is read (FEED=wal, or the relay of a bus): that feed's session holds key 4 exclusively, and does so only
--- while nobody depends on NOTIFY. Stored entries then need no announcement, they are decoded from the table. Where it is
+-- Whether the WAL is read (by the relay of FEED=wal, or that of a bus): its session holds key 4 exclusively, and does so
+-- only while all who want to hear are told by it. Stored entries then need no announcement, they are decoded from the table. Where it is
 -- false it stays false for this transaction, which from then on holds the key shared.
 create or replace function tidings.fed_by_wal() returns boolean
 language sql volatile
@@ -121,6 +121,20 @@ begin
     return false;
   end if;
   return pg_notification_queue_usage() <= 0.9 and pg_notify('tidings', envelope) is not null;
+end $$;
+
+-- What one instance decoded from the WAL, announced to all (FEED=wal): the text of a NOTIFY a line. False where nothing
+-- was announced: the NOTIFY queue is too full. Nobody waits for this commit to be durable.
+create or replace function tidings.announce_decoded(lines text) returns boolean
+language plpgsql
+as $$
+begin
+  if pg_notification_queue_usage() > 0.9 then
+    return false;
+  end if;
+  perform set_config('synchronous_commit', 'off', true);
+  perform pg_notify('tidings', line) from string_to_table(lines, E'\n') line;
+  return true;
 end $$;
 
 -- The relay: run every few milliseconds under traffic by the one instance that holds the session lock

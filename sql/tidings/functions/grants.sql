@@ -22,7 +22,7 @@ begin
         'send_notification', 'broadcast', 'notify_user', 'notify_group', 'canonical_group', 'group_members',
         'utc', 'extra_fields', 'without_canonical', 'notification_json', 'canonical', 'current_event', 'unread',
         'mark', 'mark_all_read', 'mark_delivered',
-        'relay', 'notify_packed', 'prune', 'tidy', 'drift_sample',
+        'relay', 'notify_packed', 'announce_decoded', 'prune', 'tidy', 'drift_sample',
         'live_instances', 'online', 'presence_audience', 'presence_open', 'presence_close', 'presence_dead', 'presence_reap',
         'email_wait', 'claim_email', 'settle_email', 'unsubscribe_email',
         -- what an operator asks with the server's role: doctor, explain, lists

@@ -1,0 +1,112 @@
+/**
+ * What the one instance does that reads the WAL for all: it hands on what was committed, in order and in batches, to an
+ * outlet. Where the WAL cannot be read, writers NOTIFY, and the forwarder of a bus is handed what they say.
+ */
+import type { BusMessage } from "../bus/bus.ts";
+import { isTooBig } from "../bus/size.ts";
+import { atMost } from "../deadline.ts";
+import { describe } from "../errors.ts";
+import type { ServiceLog } from "../log.ts";
+import { parseEnvelopes } from "../protocol/envelope.ts";
+import { briefEnvelopeOf, type Columns, envelopeOf, storedOf } from "../protocol/stored.ts";
+import type { Claims, Role } from "./claims.ts";
+import { createPublisher, type Outlet } from "./publisher.ts";
+import { createWalSource, type WalSource, type WalSourceOptions } from "./wal_source.ts";
+
+export interface ForwarderOptions {
+  readonly outlet: Outlet;
+  /** Of an envelope, in bytes. Longer entries are read by those who have streams for them. */
+  readonly mostBytes: number;
+  readonly claims: Pick<Claims, "plays">;
+  /** What this instance is while it reads the WAL, and what it is while it does not forward. */
+  readonly roles: { readonly reading: Role; readonly resting: Role };
+  readonly wal: Omit<WalSourceOptions, "stored" | "heard" | "changed" | "missed">;
+  readonly log: ServiceLog;
+}
+
+export interface Forwarder {
+  begin(): void;
+  end(): void;
+  /** Between `begin` and `end`. */
+  readonly active: boolean;
+  readonly readsWal: boolean;
+  /** Hands on the text of a NOTIFY. */
+  heard(text: string): void;
+  /** Something may have been missed: has all instances look into their tables, where this one forwards. */
+  missed(): void;
+  /** After it, nothing is handed on any more. */
+  stop(): Promise<void>;
+}
+
+/** Reading begins when all transactions that were open have ended. */
+const LATE_MS = 5_000;
+
+export function createForwarder({ outlet, mostBytes, claims, roles, wal, log }: ForwarderOptions): Forwarder {
+  const publisher = createPublisher(outlet, (error) => log.warn({ err: error }, "handing on entries failed"));
+  let active: WalSource | undefined;
+  let ending: Promise<unknown> = Promise.resolve();
+
+  const heard = (text: string): void => {
+    publisher.put(parseEnvelopes(text).map((envelope) => ({ group: envelope.group, text: JSON.stringify(envelope) })));
+  };
+
+  function begin(): void {
+    const source: WalSource = createWalSource({
+      ...wal,
+      heard,
+      stored: (row) => publisher.put([messageOf(row, mostBytes)]),
+      missed: publisher.lost,
+      changed(up) {
+        if (source !== active) return;
+        claims.plays(up ? roles.reading : "hears");
+        publisher.lost();
+      },
+    });
+    active = source;
+    claims.plays("hears");
+    publisher.lost();
+    void watch(source);
+  }
+
+  /** NOTIFY stands in until it is up, and for good where it never can be. */
+  async function watch(source: WalSource): Promise<void> {
+    const starting = source.start().catch((error: unknown) => {
+      if (source === active) log.warn({}, `NOTIFY is used, for the WAL cannot be read: ${describe(error)}`);
+    });
+    if (await atMost(LATE_MS, starting)) return;
+    if (source === active) log.warn({}, "the WAL is not read yet: a transaction is open; NOTIFY is used until then");
+  }
+
+  function end(): void {
+    const source = active;
+    active = undefined;
+    claims.plays(roles.resting);
+    ending = Promise.all([ending, source?.stop()]);
+  }
+
+  return {
+    begin,
+    end,
+    get active() {
+      return active !== undefined;
+    },
+    get readsWal() {
+      return active?.up === true;
+    },
+    heard,
+    missed() {
+      if (active) publisher.lost();
+    },
+    async stop() {
+      end();
+      await ending.catch(() => {});
+      await publisher.stop();
+    },
+  };
+}
+
+function messageOf(row: Columns, mostBytes: number): BusMessage {
+  const entry = storedOf(row);
+  const text = envelopeOf(entry);
+  return { group: `user_${entry.userId}`, text: isTooBig(text, mostBytes) ? briefEnvelopeOf(entry) : text };
+}

@@ -1,0 +1,46 @@
+/** NOTIFY too, but one instance, the relay, reads the WAL for all and announces it: writers announce nothing. */
+import { walNeeds } from "../db/wal_needs.ts";
+import { TidingsError } from "../errors.ts";
+import { createAnnouncer, MOST_BYTES } from "./announcer.ts";
+import { createForwarder } from "./forwarder.ts";
+import { LISTENING, type Way, type WayOptions } from "./way.ts";
+
+export function walWay(options: WayOptions): Way {
+  const { sql, claims, log, heard, connection } = options;
+  const forwarder = createForwarder({
+    outlet: createAnnouncer(connection),
+    mostBytes: MOST_BYTES,
+    claims,
+    roles: { reading: "announces", resting: "hears" },
+    log,
+    wal: { ...options, url: options.listenUrl },
+  });
+  let isStopped = false;
+  return {
+    ...LISTENING,
+    get parts() {
+      return { relay: forwarder.active, wal: forwarder.readsWal };
+    },
+    get relays() {
+      return !forwarder.readsWal;
+    },
+    notified: heard,
+    async start() {
+      const need = await walNeeds(sql);
+      if (typeof need === "object") {
+        throw new TidingsError("configuration", `The WAL cannot be read: ${need.text}. What mends it: ${need.mend}.`);
+      }
+      claims.plays("hears");
+    },
+    async stop() {
+      isStopped = true;
+      await forwarder.stop();
+    },
+    async beat(_connection, isRelay) {
+      if (isRelay && !forwarder.active && !isStopped) forwarder.begin();
+    },
+    lost() {
+      if (forwarder.active) forwarder.end();
+    },
+  };
+}
