@@ -43,9 +43,17 @@ export interface Listener {
   stop(): Promise<void>;
 }
 
+/** Postgres' side of a connection whose other side is gone without a word ends within 15 s. */
+const KEEPALIVE = [
+  ["tcp_keepalives_idle", "5"],
+  ["tcp_keepalives_interval", "3"],
+  ["tcp_keepalives_count", "3"],
+  ["tcp_user_timeout", "15000"],
+];
+
 /**
- * Ends the backend of the connection before. To Postgres a half-open one is alive for hours: it would keep its session
- * locks, and what it does not read would fill the NOTIFY queue.
+ * Ends the backend of the connection before, and has Postgres look after this one itself. A half-open one would be alive
+ * to it for hours: it would keep its session locks, and what it does not read would fill the NOTIFY queue.
  */
 function createSuccession(report: (thrown: unknown) => void): (sql: Sql) => Promise<void> {
   let last = { pid: 0, started: "" };
@@ -57,6 +65,7 @@ function createSuccession(report: (thrown: unknown) => void): (sql: Sql) => Prom
           where old.pid = ${last.pid}::int and extract(epoch from old.backend_start)::text = ${last.started}) as ended
         from pg_stat_activity where pid = pg_backend_pid()`;
       if (row) last = { pid: row.pid, started: row.started };
+      await sql`select set_config(name, value, false) from (values ${sql(KEEPALIVE)}) setting (name, value)`;
     } catch (error) {
       report(error);
     }

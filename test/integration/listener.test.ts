@@ -154,6 +154,15 @@ test("the beat runs on the listening connection, whose session locks last as lon
   await eventually(isFree);
 });
 
+test("Postgres asks by itself whether the other side is there, and soon", async () => {
+  const listener = watch();
+  await listener.start();
+  const [row] = await listener.sql!`
+    select current_setting('tcp_keepalives_idle')::int + 3 * current_setting('tcp_keepalives_interval')::int as seconds`;
+  assert.is(row!.seconds, 14);
+  assert.equal(listener.errors, []);
+});
+
 test("a beat that fails in its own SQL is reported and keeps the connection", async () => {
   let beats = 0;
   const listener = watch({
