@@ -3,130 +3,110 @@
  * of the users. The rate of commits by 1, 8 and 32 writers, the latency at a fixed rate, and what the instance with the
  * tenth spends meanwhile. The feeds take turns; medians over the rounds.
  */
-import { ENGINE_PACKAGES, type EngineName, engine, engineProgram } from "../helpers/engine.ts";
-import type { Bench, Tidings } from "./bench.ts";
-import type { LoadHandlers } from "./load_process.ts";
+import { ENGINE_PACKAGES, engineProgram } from "../helpers/engine.ts";
+import type { Bench } from "./bench.ts";
+import { ENGINES, type Feed, startFeeds } from "./feed_contenders.ts";
 import { median, percentile, table } from "./numbers.ts";
-import type { Child } from "./rpc.ts";
+import { pgbench, pgbenchMissing } from "./pgbench.ts";
+import type { Rows } from "./writer_process.ts";
 
-const WRITERS = [1, 8, 32] as const;
 const RATE = 500;
 const QUIET_MS = 10_000;
 
-interface Feed {
-  readonly name: string;
-  /** Holds a tenth of the users. */
-  readonly small: Tidings;
-  readonly load: Child<LoadHandlers>;
+/** A feed on its way through the rounds. */
+interface Player extends Feed {
   readonly users: number;
+  /** Writes as fast as it can; resolves with the times of the commits. */
+  flatOut(rows: Rows): Promise<Float64Array>;
   /** By the row of the table, one number a round. */
   readonly found: Map<string, number[]>;
   next: number;
   lost: number;
   doubled: number;
+  astray: number;
 }
-
-const ENGINES: readonly EngineName[] = ["redis", "nats"];
 
 export async function run(bench: Bench): Promise<string> {
   const users = bench.size(1_000, 200, 20);
-  const rounds = bench.size(5, 2, 1);
-  const feeds = [await start(bench, "notify", users), await start(bench, "wal", users)];
-  const here = ENGINES.filter((name) => engineProgram(name) !== undefined);
-  for (const name of here) feeds.push(await start(bench, name, users));
+  const rounds = bench.size(4, 2, 1);
+  const feeds = await startFeeds(bench, users);
+  const unfit = await pgbenchMissing(feeds[0]!.database.sql);
+  const players = feeds.map((feed): Player => {
+    const flatOut: Player["flatOut"] = (rows) => (unfit ? byNode(feed, rows) : pgbench(bench, feed.database, rows));
+    return { ...feed, users, flatOut, found: new Map(), next: 1, lost: 0, doubled: 0, astray: 0 };
+  });
+  for (const one of players) await write(one, { rate: 0, seconds: bench.size(2, 1, 0.1), connections: 8 });
   for (let round = 0; round < rounds; round++) {
     bench.say(`feeds: round ${round + 1} of ${rounds}`);
-    for (const feed of feeds) await play(bench, feed);
+    for (const one of players) await play(bench, one);
   }
-  if (feeds.some(({ lost, doubled }) => lost + doubled > 0)) process.exitCode = 1;
-  const missing = ENGINES.filter((name) => !here.includes(name)).map(
-    (name) => `${ENGINE_PACKAGES[name]} is not installed.`,
-  );
-  return report(feeds, users, rounds, missing);
+  if (players.some(({ lost, doubled, astray }) => lost + doubled + astray > 0)) process.exitCode = 1;
+  const notes = [
+    `Flat out, ${unfit ? `the writers are one Node process, since ${unfit}` : "the writers are pgbench"}.`,
+    ...ENGINES.filter((name) => !engineProgram(name)).map((name) => `${ENGINE_PACKAGES[name]} is not installed.`),
+  ];
+  return `Two instances and ${users} users with a socket each, a tenth of them on the second instance, ${rounds} interleaved rounds, medians. plain is NOTIFY by every writer in its own transaction, without the doorbell; redis and nats are FEED=bus, the relay on the first instance and fed by the WAL; silent announces nothing to nobody, which is the most that a feed could gain. ${notes.join(" ")}
+
+${report(players)}`;
 }
 
-async function start(bench: Bench, name: string, users: number): Promise<Feed> {
-  const bus = ENGINES.find((one) => one === name);
-  const database = await bench.database();
-  const env: Record<string, string> = bus ? { FEED: "bus", BUS_URL: await started(bench, bus) } : { FEED: name };
-  // the first takes every office: relay of the doorbell, of the bus
-  const big = await bench.tidings(database, `${name}, nine tenths`, undefined, env);
-  const small = await bench.tidings(database, name, undefined, env);
-  const load = bench.load();
-  const all = Array.from({ length: users }, (_, at) => at + 1);
-  const tenth = users / 10;
-  await load.call("open", { group: "small", targets: await small.targets(all.slice(0, tenth)), kind: "ws" });
-  await load.call("open", { group: "big", targets: await big.targets(all.slice(tenth)), kind: "ws" });
-  const feed: Feed = { name, small, load, users, found: new Map(), next: 1, lost: 0, doubled: 0 };
-  await write(feed, { rate: 0, seconds: bench.size(2, 1, 0.1), connections: 8 });
-  return feed;
+/** Resolves with the times of the commits, or of the sending where Postgres keeps none. */
+async function byNode({ server }: Feed, rows: Rows): Promise<Float64Array> {
+  const { sent, committed } = await server.write(rows);
+  return committed.length > 0 ? committed : sent;
 }
 
-async function started(bench: Bench, name: EngineName): Promise<string> {
-  const one = await engine(name);
-  bench.undo(() => one.stop("SIGKILL"));
-  return one.url;
+type Pace = Pick<Rows, "rate" | "seconds" | "connections">;
+
+async function write(one: Player, pace: Pace): Promise<{ commits: number; ms: number[] }> {
+  const { load, users, next: from } = one;
+  const rows = { users, from, ...pace };
+  await load?.call("expect", { from, most: 200_000, users });
+  const times = pace.rate > 0 ? await byNode(one, rows) : await one.flatOut(rows);
+  one.next += times.length;
+  const arrivals = await load?.call("arrivals", { count: times.length, quietMs: QUIET_MS });
+  one.lost += arrivals?.lost ?? 0;
+  one.doubled += arrivals?.doubled ?? 0;
+  one.astray += arrivals?.astray ?? 0;
+  const ms = [...(arrivals?.at ?? [])].map((at, n) => at - times[n]!).filter((each) => !Number.isNaN(each));
+  return { commits: (times.length * 1_000) / (percentile(times, 1) - percentile(times, 0)), ms };
 }
 
-interface Pace {
-  /** Rows per second; 0: as fast as they can. */
-  readonly rate: number;
-  readonly seconds: number;
-  readonly connections: number;
-}
-
-async function write(feed: Feed, pace: Pace): Promise<{ commits: number; ms: number[] }> {
-  const { small, load, users, next: from } = feed;
-  await load.call("expect", { from, most: 200_000, users });
-  const { sent, committed } = await small.write({ users, from, ...pace });
-  feed.next += sent.length;
-  const { at, lost, doubled } = await load.call("arrivals", { count: sent.length, quietMs: QUIET_MS });
-  feed.lost += lost;
-  feed.doubled += doubled;
-  const base = committed.length > 0 ? committed : sent;
-  const ms = [...at].map((time, n) => time - base[n]!).filter((each) => !Number.isNaN(each));
-  return { commits: (sent.length * 1_000) / (sent.at(-1)! - sent[0]!), ms };
-}
-
-async function play(bench: Bench, feed: Feed): Promise<void> {
-  const note = (row: string, value: number): void => void feed.found.set(row, [...(feed.found.get(row) ?? []), value]);
+async function play(bench: Bench, one: Player): Promise<void> {
+  const note = (row: string, value: number): void => void one.found.set(row, [...(one.found.get(row) ?? []), value]);
   const measured = async (pace: Pace): ReturnType<typeof write> => {
-    const [cpu, postgres, from] = [await feed.small.probe.cpu(), bench.postgresCpu(), feed.next];
-    const result = await write(feed, pace);
-    const each = (ms: number): number => (ms * 1_000) / (feed.next - from);
+    const [cpu, postgres, from] = [await one.server.probe.cpu(), bench.postgresCpu(), one.next];
+    const result = await write(one, pace);
+    const each = (ms: number): number => (ms * 1_000) / (one.next - from);
     const when = pace.rate > 0 ? `at ${pace.rate}/s` : `${pace.connections} writers`;
-    note(
-      `CPU of the instance with a tenth of the users, µs per row, ${when}`,
-      each((await feed.small.probe.cpu()) - cpu),
-    );
+    const spent = each((await one.server.probe.cpu()) - cpu);
+    if (one.load) note(`CPU of the instance with a tenth of the users, µs per row, ${when}`, spent);
     note(`CPU of Postgres, µs per row, ${when}`, each(bench.postgresCpu() - postgres));
     return result;
   };
-  const steady = await measured({ rate: RATE, seconds: bench.size(3, 1, 0.1), connections: 8 });
-  note(`commit to client at ${RATE}/s, p50, ms`, percentile(steady.ms, 0.5));
-  note(`commit to client at ${RATE}/s, p99, ms`, percentile(steady.ms, 0.99));
-  for (const connections of WRITERS) {
+  if (one.load) {
+    const steady = await measured({ rate: RATE, seconds: bench.size(3, 1, 0.1), connections: 8 });
+    note(`commit to client at ${RATE}/s, p50, ms`, percentile(steady.ms, 0.5));
+    note(`commit to client at ${RATE}/s, p99, ms`, percentile(steady.ms, 0.99));
+  }
+  for (const connections of bench.tiny ? [32] : [1, 8, 32]) {
     const { commits, ms } = await measured({ rate: 0, seconds: bench.size(2, 1, 0.1), connections });
     note(`commits per second, ${connections} writers`, commits);
     note(`commit to client then, p50, ms, ${connections} writers`, percentile(ms, 0.5));
   }
 }
 
-function report(feeds: readonly Feed[], users: number, rounds: number, missing: readonly string[]): string {
-  const [notify, ...others] = feeds as [Feed, ...Feed[]];
+function report(players: readonly Player[]): string {
+  const notify = players.find(({ name }) => name === "notify")!;
+  const others = players.filter((one) => one !== notify);
   const rows = [...notify.found.keys()];
-  const middle = (feed: Feed, row: string): number => median(feed.found.get(row)!);
-  const names = (list: readonly Feed[]): string[] => list.map(({ name }) => name);
-  const lost = (feed: Feed): string => `${feed.lost} / ${feed.doubled} of ${feed.next - 1}`;
-  return `Two instances and ${users} users with a socket each, a tenth of them on the second instance, ${rounds} interleaved rounds, medians. redis and nats are FEED=bus, the relay on the first instance and fed by the WAL. ${missing.join(" ")}
+  const middle = (one: Player, row: string): number => median(one.found.get(row) ?? []);
+  const names = (list: readonly Player[]): string[] => list.map(({ name }) => name);
+  const lost = (one: Player): string =>
+    one.load ? `${one.lost} / ${one.doubled} / ${one.astray} of ${one.next - 1}` : "–";
+  const ratios = rows.map((row) => [row, ...others.map((one) => middle(one, row) / middle(notify, row))]);
+  const absolute = rows.map((row) => [row, ...players.map((one) => middle(one, row))]);
+  return `${table(["ratio to notify", ...names(others)], ratios)}
 
-${table(
-  ["ratio to notify", ...names(others)],
-  rows.map((row) => [row, ...others.map((feed) => middle(feed, row) / middle(notify, row))]),
-)}
-
-${table(
-  ["absolute", ...names(feeds)],
-  [...rows.map((row) => [row, ...feeds.map((feed) => middle(feed, row))]), ["lost / doubled", ...feeds.map(lost)]],
-)}`;
+${table(["absolute", ...names(players)], [...absolute, ["lost / doubled / astray", ...players.map(lost)]])}`;
 }

@@ -5,6 +5,9 @@ export function userOf(n: number, users: number): number {
   return ((Math.imul(n, 0x9e3779b1) >>> 0) % users) + 1;
 }
 
+/** The same in SQL: of a bigint column `n`, and a parameter for `users`. */
+export const userOfSql = (users: string): string => `n * ${0x9e3779b1} % ${2 ** 32} % ${users} + 1`;
+
 /** What is sent of row `n` by those who build their messages themselves: a notification frame as Tidings sends it. */
 export function frameOf(n: number): object {
   const created_at = new Date().toISOString().replace("Z", "000Z");

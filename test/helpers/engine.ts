@@ -3,10 +3,9 @@
  * It can fail the way servers do: stop, be killed, freeze. It does not outlive the test process.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { findProgram } from "./program.ts";
 
 export type EngineName = "redis" | "nats";
 
@@ -40,12 +39,8 @@ const READY: Readonly<Record<EngineName, RegExp>> = { redis: /Ready to accept co
 /** The Debian packages, for a test that says what it was skipped for. */
 export const ENGINE_PACKAGES = PROGRAMS;
 
-/** The program's path; undefined where it is not installed. Debian keeps one of them out of an ordinary user's PATH. */
-export function engineProgram(name: EngineName): string | undefined {
-  return [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin"]
-    .map((folder) => join(folder, PROGRAMS[name]))
-    .find((path) => existsSync(path));
-}
+/** The program's path; undefined where it is not installed. */
+export const engineProgram = (name: EngineName): string | undefined => findProgram(PROGRAMS[name]);
 
 const running = new Set<ChildProcess>();
 process.on("exit", () => {

@@ -3,12 +3,13 @@
  * that README.md tells operators to write. Whatever a site changes about them, it names.
  */
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { tmpdir, userInfo } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { eventually } from "./eventually.ts";
+import { findProgram } from "./program.ts";
 
 /** One port of nginx. */
 export interface Site {
@@ -26,10 +27,8 @@ export interface Nginx<Name extends string> {
   stop(): Promise<void>;
 }
 
-/** nginx's path; undefined where it is not installed. Debian keeps it out of an ordinary user's PATH. */
-export const NGINX: string | undefined = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin"]
-  .map((folder) => join(folder, "nginx"))
-  .find((path) => existsSync(path));
+/** nginx's path; undefined where it is not installed. */
+export const NGINX: string | undefined = findProgram("nginx");
 
 /** What README.md says to put into `http` (the map) and into `server` (the rest). */
 export function documented(): { http: string; server: string } {

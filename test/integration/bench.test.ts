@@ -11,6 +11,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { close, connect } from "../../src/db/client.ts";
+import { pgbenchMissing } from "../bench/pgbench.ts";
 import { eventually } from "../helpers/eventually.ts";
 
 const test = suite("bench");
@@ -74,6 +76,26 @@ test("the smallest run measures, loses nothing and leaves nothing behind", async
   for (const count of rows.split(" | ")) assert.ok(Number(count.replaceAll(",", "")) > 20, rows);
   assert.match(text, /^\| lost \/ doubled \/ astray \| 0 \/ 0 \/ 0 \| 0 \/ 0 \/ 0 \| 0 \/ 0 \/ 0 \|$/m);
   assert.match(text, /^\| rows per second, 8 writers, to floor \| at least 0.85 \| [\d.]+ \| (held|missed) \|$/m);
+  assert.equal({ left: left(), files: files() }, { left: [], files: [] });
+});
+
+test("feeds are compared with NOTIFY by hand and with silence, and pgbench's rows reach whom they are for", async () => {
+  const run = bench("--tiny", "--rivals", "none", "feeds");
+  assert.is(await run.code, 0, run.stderr());
+  const text = run.stdout();
+  const sql = connect(process.env.TEST_DATABASE_URL!, { max: 1, name: "bench test" });
+  const unfit = await pgbenchMissing(sql).finally(() => close(sql));
+  assert.match(text, unfit ? `one Node process, since ${unfit}` : "the writers are pgbench");
+  const [head, ...cells] = ["absolute", "commits per second, 32 writers", "lost / doubled / astray"].map((name) =>
+    text
+      .split("\n")
+      .findLast((line) => line.startsWith(`| ${name} |`))!
+      .split(" | ")
+      .slice(1),
+  );
+  assert.match(head!.join(" "), /^plain notify wal .*silent \|$/);
+  assert.is(cells[0]!.filter((rate) => Number.parseInt(rate, 10) > 0).length, head!.length, text);
+  assert.is(cells[1]!.filter((one) => /^0 \/ 0 \/ 0 of [1-9]/.test(one)).length, head!.length - 1, text);
   assert.equal({ left: left(), files: files() }, { left: [], files: [] });
 });
 
