@@ -28,7 +28,7 @@ interface Player extends Feed {
 
 export async function run(bench: Bench): Promise<string> {
   const users = bench.size(1_000, 200, 20);
-  const rounds = bench.size(4, 2, 1);
+  const rounds = bench.size(5, 2, 1);
   const feeds = await startFeeds(bench, users);
   const unfit = await pgbenchMissing(feeds[0]!.database.sql);
   const players = feeds.map((feed): Player => {
