@@ -1,7 +1,7 @@
 /**
  * Reads new entries and messages out of the WAL by logical decoding, over a temporary slot: it goes with its connection,
  * so that no abandoned slot can fill the disk. What was written while the connection was down is not seen: `onUp` is
- * the cue to read the tables. What it tells of can be read by then (visible.ts), and never is what was rolled back.
+ * the cue to read the tables. Never tells of what was rolled back.
  *
  * Making a slot waits for every transaction that is writing at that moment; until then this is not up.
  */
@@ -13,20 +13,19 @@ import type { Sql } from "./client.ts";
 import { mistakeOf } from "./mistake.ts";
 import { createDecoder, type Handlers } from "./pgoutput.ts";
 import { openSingle, type Single } from "./single.ts";
-import { createHold, type Hold } from "./visible.ts";
 import { PUBLICATION } from "./wal_needs.ts";
+
+/** An inserted row of tidings.notification, or a message that was emitted with the prefix `tidings`. */
+export type Told = Columns | string;
 
 export interface WalOptions {
   /** A direct connection of a role with the attribute REPLICATION. */
   url: string;
-  /** An inserted row of tidings.notification. */
-  onRow(row: Columns): void;
-  /** A message that was emitted with the prefix `tidings`. */
-  onMessage(text: string): void;
-  /** A transaction too big to be held: its entries are to be looked for in the tables. */
-  onTooMuch(): void;
-  /** pg_current_snapshot() of now, as text, from another connection. */
-  snapshot(): Promise<string>;
+  /**
+   * A commit, in commit order; other sessions may not see it yet (snapshot.ts). Null: it is too big to be told of, what
+   * it stored is to be looked for in the tables.
+   */
+  onCommit(xid: number, told: readonly Told[] | null): void;
   onUp(): void;
   /** Once per outage. Not called by `stop()`. */
   onDown(error: Error): void;
@@ -78,7 +77,7 @@ async function holdWal(options: WalOptions, life: Life, call: (callback: () => v
     if (life.signal.aborted) throw life.signal.reason;
     const stream = await open(single, over.signal);
     up = true;
-    const read = createReader(options, stream, call, (error) => over.abort(error), life.signal);
+    const read = createReader(options, stream, call, (error) => over.abort(error));
     life.onUp();
     life.onDown(await keepAsking(read, options, life, over.signal));
   } finally {
@@ -111,12 +110,10 @@ function createReader(
   stream: CopyBoth,
   call: (callback: () => void) => void,
   failed: (error: Error) => void,
-  life: AbortSignal,
 ): Reading {
   let position = 0n;
   let heardAt = performance.now();
-  const hold = createHold(options.snapshot, (error) => options.onError?.(asError(error)));
-  const decode = createDecoder("tidings", "notification", collector(options, hold, call));
+  const decode = createDecoder("tidings", "notification", collector(options, call));
   /** Everything up to here may go: a temporary slot is never resumed. */
   const report = (askBack: boolean): void => {
     const status = Buffer.alloc(34);
@@ -127,8 +124,6 @@ function createReader(
     if (stream.writable) stream.write(status);
   };
   stream.on("error", failed);
-  // not when this connection is lost: what it told of is true
-  life.addEventListener("abort", hold.end);
   stream.on("data", (chunk: Buffer) => {
     heardAt = performance.now();
     try {
@@ -147,11 +142,11 @@ function createReader(
   return { heardAt: () => heardAt, ask: () => report(true) };
 }
 
-/** Collects a transaction, and hands it on when it can be read. */
-function collector(options: WalOptions, hold: Hold, call: (callback: () => void) => void): Handlers {
+/** Collects a transaction. */
+function collector({ onCommit }: WalOptions, call: (callback: () => void) => void): Handlers {
   let xid = 0;
-  let told: (() => void)[] = [];
-  const add = (one: () => void): void => {
+  let told: Told[] = [];
+  const add = (one: Told): void => {
     if (told.length <= MOST_HELD) told.push(one);
   };
   return {
@@ -159,17 +154,14 @@ function collector(options: WalOptions, hold: Hold, call: (callback: () => void)
       xid = of;
       told = [];
     },
-    row(row) {
-      add(() => options.onRow(row));
-    },
+    row: add,
     message(prefix, text) {
-      if (prefix !== "tidings") return;
-      add(() => options.onMessage(text));
+      if (prefix === "tidings") add(text);
     },
     commit() {
-      const all = told.length > MOST_HELD ? [() => options.onTooMuch()] : told;
+      const all = told;
       told = [];
-      if (all.length > 0) hold.until(xid, () => all.forEach(call));
+      if (all.length > 0) call(() => onCommit(xid, all.length > MOST_HELD ? null : all));
     },
   };
 }

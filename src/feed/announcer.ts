@@ -2,32 +2,38 @@
 import type { Sql } from "../db/client.ts";
 import { TidingsError } from "../errors.ts";
 import { EVERYONE, SWEEP } from "./ear.ts";
-import type { Outlet } from "./publisher.ts";
+import { type Load, type Outlet, SEEN, split } from "./queue.ts";
 
 /** Postgres takes 7,999 bytes. Two of them are the brackets of an array. */
 const MOST_NOTIFY_BYTES = 7_900;
 export const MOST_BYTES: number = MOST_NOTIFY_BYTES - 2;
-/** NOTIFYs of one statement: a transaction that is not too long. */
-const PIECE = 100;
 
 const encoder = new TextEncoder();
 const buffer = new Uint8Array(MOST_NOTIFY_BYTES);
 
 /** @param connection the LISTEN connection; one of the pool while there is none */
 export function createAnnouncer(connection: () => Sql): Outlet {
+  /** Null, or the snapshot in which not all was seen: then nothing was announced. */
+  async function announce(loads: readonly Load[]): Promise<string | null> {
+    const messages = loads.flatMap((load) => load.messages);
+    const envelopes = messages.filter(({ group }) => group !== EVERYONE).map(({ text }) => text);
+    // sweeps are no envelopes
+    const texts = [...pack(envelopes), ...(envelopes.length < messages.length ? [SWEEP] : [])];
+    const xids = `{${loads.map(({ xid }) => xid).filter((xid) => xid !== SEEN)}}`;
+    // no JSON text holds a line break
+    const [row] = await connection()<{ unseen: string | null }[]>`
+      select tidings.announce_decoded(${xids}::text::bigint[], ${texts.join("\n")}) as unseen`;
+    return row!.unseen;
+  }
   return {
     up: true,
-    async publish(messages) {
-      const envelopes = messages.filter(({ group }) => group !== EVERYONE).map(({ text }) => text);
-      // sweeps are no envelopes
-      const texts = [...pack(envelopes), ...(envelopes.length < messages.length ? [SWEEP] : [])];
-      for (let at = 0; at < texts.length; at += PIECE) {
-        // no JSON text holds a line break
-        const lines = texts.slice(at, at + PIECE).join("\n");
-        const [row] = await connection()<{ done: boolean }[]>`select tidings.announce_decoded(${lines}) as done`;
-        if (!row!.done) throw new TidingsError("unavailable", "The NOTIFY queue is full: a listener does not read.");
-      }
-      return [];
+    async hand(loads) {
+      const snapshot = await announce(loads);
+      if (snapshot === null) return [];
+      const [seen, unseen] = split(loads, snapshot);
+      // a snapshot never sees less than the one before
+      if (seen.length > 0 && (await announce(seen)) !== null) throw new TidingsError("database", "A commit went away.");
+      return unseen;
     },
   };
 }

@@ -6,6 +6,7 @@
 import type { Bus } from "../bus/bus.ts";
 import type { Sql } from "../db/client.ts";
 import { leaveOffice, OFFICE, takeOffice } from "../db/office.ts";
+import { createBusOutlet } from "./bus_outlet.ts";
 import { createForwarder, type Forwarder } from "./forwarder.ts";
 import type { WayOptions } from "./way.ts";
 
@@ -26,7 +27,7 @@ const MOST_BYTES = 64 * 1024;
 export function createBusRelay({ bus, ...options }: WayOptions & { readonly bus: Bus }): BusRelay {
   const { claims, log } = options;
   const forwarder = createForwarder({
-    outlet: bus,
+    outlet: createBusOutlet(bus, options.connection),
     mostBytes: MOST_BYTES,
     claims,
     roles: { reading: "publishes", resting: "apart" },

@@ -4,13 +4,14 @@
  */
 import type { BusMessage } from "../bus/bus.ts";
 import { isTooBig } from "../bus/size.ts";
+import type { Told } from "../db/wal.ts";
 import { atMost } from "../deadline.ts";
 import { describe } from "../errors.ts";
 import type { ServiceLog } from "../log.ts";
 import { parseEnvelopes } from "../protocol/envelope.ts";
-import { briefEnvelopeOf, type Columns, envelopeOf, storedOf } from "../protocol/stored.ts";
+import { briefEnvelopeOf, envelopeOf, storedOf } from "../protocol/stored.ts";
 import type { Claims, Role } from "./claims.ts";
-import { createPublisher, type Outlet } from "./publisher.ts";
+import { createQueue, type Outlet, SEEN } from "./queue.ts";
 import { createWalSource, type WalSource, type WalSourceOptions } from "./wal_source.ts";
 
 export interface ForwarderOptions {
@@ -20,7 +21,7 @@ export interface ForwarderOptions {
   readonly claims: Pick<Claims, "plays">;
   /** What this instance is while it reads the WAL, and what it is while it does not forward. */
   readonly roles: { readonly reading: Role; readonly resting: Role };
-  readonly wal: Omit<WalSourceOptions, "stored" | "heard" | "changed" | "missed">;
+  readonly wal: Omit<WalSourceOptions, "onCommit" | "changed">;
   readonly log: ServiceLog;
 }
 
@@ -42,29 +43,30 @@ export interface Forwarder {
 const LATE_MS = 5_000;
 
 export function createForwarder({ outlet, mostBytes, claims, roles, wal, log }: ForwarderOptions): Forwarder {
-  const publisher = createPublisher(outlet, (error) => log.warn({ err: error }, "handing on entries failed"));
+  const queue = createQueue(outlet, (error) => log.warn({ err: error }, "handing on entries failed"));
   let active: WalSource | undefined;
   let ending: Promise<unknown> = Promise.resolve();
-
-  const heard = (text: string): void => {
-    publisher.put(parseEnvelopes(text).map((envelope) => ({ group: envelope.group, text: JSON.stringify(envelope) })));
-  };
 
   function begin(): void {
     const source: WalSource = createWalSource({
       ...wal,
-      heard,
-      stored: (row) => publisher.put([messageOf(row, mostBytes)]),
-      missed: publisher.lost,
+      onCommit(xid, told) {
+        if (told)
+          queue.put(
+            xid,
+            told.flatMap((one) => messagesOf(one, mostBytes)),
+          );
+        else queue.lost();
+      },
       changed(up) {
         if (source !== active) return;
         claims.plays(up ? roles.reading : "hears");
-        publisher.lost();
+        queue.lost();
       },
     });
     active = source;
     claims.plays("hears");
-    publisher.lost();
+    queue.lost();
     void watch(source);
   }
 
@@ -93,20 +95,23 @@ export function createForwarder({ outlet, mostBytes, claims, roles, wal, log }: 
     get readsWal() {
       return active?.up === true;
     },
-    heard,
+    heard: (text) => queue.put(SEEN, messagesOf(text, mostBytes)),
     missed() {
-      if (active) publisher.lost();
+      if (active) queue.lost();
     },
     async stop() {
       end();
       await ending.catch(() => {});
-      await publisher.stop();
+      await queue.stop();
     },
   };
 }
 
-function messageOf(row: Columns, mostBytes: number): BusMessage {
-  const entry = storedOf(row);
+function messagesOf(told: Told, mostBytes: number): BusMessage[] {
+  if (typeof told === "string") {
+    return parseEnvelopes(told).map((envelope) => ({ group: envelope.group, text: JSON.stringify(envelope) }));
+  }
+  const entry = storedOf(told);
   const text = envelopeOf(entry);
-  return { group: `user_${entry.userId}`, text: isTooBig(text, mostBytes) ? briefEnvelopeOf(entry) : text };
+  return [{ group: `user_${entry.userId}`, text: isTooBig(text, mostBytes) ? briefEnvelopeOf(entry) : text }];
 }

@@ -1,9 +1,8 @@
 /** The WAL as a source: makes sure of its publication, keeps it read, and tells when it is. */
 import type { Sql } from "../db/client.ts";
-import { createWal, type Wal } from "../db/wal.ts";
+import { createWal, type Wal, type WalOptions } from "../db/wal.ts";
 import { publish } from "../db/wal_needs.ts";
 import type { ServiceLog } from "../log.ts";
-import type { Columns } from "../protocol/stored.ts";
 
 export interface WalSourceOptions {
   readonly sql: Sql;
@@ -11,14 +10,8 @@ export interface WalSourceOptions {
   readonly log: ServiceLog;
   readonly beatMs?: number | undefined;
   readonly beatTimeoutMs?: number | undefined;
-  /** An entry that was just committed. */
-  stored(row: Columns): void;
-  /** An array of envelopes, as text. */
-  heard(text: string): void;
-  /** A connection to ask for snapshots on. */
-  connection(): Sql;
-  /** More was committed at once than is told of: look into the tables. */
-  missed(): void;
+  /** As WalOptions has it. */
+  onCommit: WalOptions["onCommit"];
   /** It is read from now on, or no more. */
   changed(up: boolean): void;
 }
@@ -31,19 +24,13 @@ export interface WalSource {
 }
 
 export function createWalSource(options: WalSourceOptions): WalSource {
-  const { log, stored, heard, changed } = options;
+  const { log, changed } = options;
   let up = false;
   const wal: Wal = createWal({
     url: options.url,
     beatMs: options.beatMs,
     beatTimeoutMs: options.beatTimeoutMs,
-    onRow: stored,
-    onMessage: heard,
-    onTooMuch: () => options.missed(),
-    async snapshot() {
-      const [row] = await options.connection()<{ now: string }[]>`select pg_current_snapshot()::text as now`;
-      return row!.now;
-    },
+    onCommit: options.onCommit,
     onUp() {
       up = true;
       changed(true);

@@ -50,6 +50,8 @@ test("publishing goes on while a stuck listener keeps the queue full, and is hea
     await sql`insert into tidings.unannounced (envelope) values ('{}')`;
     assert.is((await office`select tidings.relay() as taken`)[0]!.taken, 1);
     await close(office);
+    // the reader of the WAL is told, and tells everybody to look into the tables when there is room again
+    assert.is(await codeOf(sql`select tidings.announce_decoded('{}', '[]')`), "53000");
     assert.is((await sql`select last_id from tidings.inbox where user_id = '1'`)[0]!.last_id, 220);
     // the guard is what saved the writers: without it a commit fails
     assert.is(

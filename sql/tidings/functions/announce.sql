@@ -123,18 +123,28 @@ begin
   return pg_notification_queue_usage() <= 0.9 and pg_notify('tidings', envelope) is not null;
 end $$;
 
--- What one instance decoded from the WAL, announced to all (FEED=wal): the text of a NOTIFY a line. False where nothing
--- was announced: the NOTIFY queue is too full. Nobody waits for this commit to be durable.
-create or replace function tidings.announce_decoded(lines text) returns boolean
+-- What one instance decoded from the WAL, announced to all (FEED=wal): `lines` holds the text of a NOTIFY in each. Only
+-- when all transactions it is of, by their 32-bit ids, are seen by other sessions; else returns the snapshot in which
+-- they were not. Nobody waits for this commit to be durable.
+create or replace function tidings.announce_decoded(xids bigint[], lines text) returns text
 language plpgsql
 as $$
+declare
+  seen pg_snapshot := pg_current_snapshot();
+  xmax bigint := pg_snapshot_xmax(seen)::text::bigint;
 begin
+  if exists (
+    select from unnest(xids) xid cross join lateral (select xmax - xid & 4294967295) age (age)
+    where age = 0 or age > 2147483647 or not pg_visible_in_snapshot((xmax - age)::text::xid8, seen)) then
+    return seen::text;
+  end if;
   if pg_notification_queue_usage() > 0.9 then
-    return false;
+    raise exception 'tidings: the NOTIFY queue is full' using errcode = '53000',
+      hint = 'A session that listens does not read: see "tidings doctor".';
   end if;
   perform set_config('synchronous_commit', 'off', true);
   perform pg_notify('tidings', line) from string_to_table(lines, E'\n') line;
-  return true;
+  return null;
 end $$;
 
 -- The relay: run every few milliseconds under traffic by the one instance that holds the session lock

@@ -1,0 +1,86 @@
+// What is handed on to other instances: when a transaction out of the WAL may be told of, in which order, and what is left of what fails.
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { readSnapshot } from "../../src/db/snapshot.ts";
+import { createQueue, LOST, type Load, type Outlet, SEEN, split } from "../../src/feed/queue.ts";
+
+const test = suite("queue");
+const message = (text: string): Load["messages"] => [{ group: "user_1", text }];
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Takes its snapshots in turn and the last one for ever; "error" is a failure, a number how long the one before takes. */
+function outlet(snapshots: readonly string[]): Outlet & { readonly handed: string[][]; up: boolean } {
+  const handed: string[][] = [];
+  let asked = 0;
+  return {
+    handed,
+    up: true,
+    async hand(loads) {
+      const snapshot = snapshots[Math.min(asked++, snapshots.length - 1)]!;
+      await pause(1);
+      if (snapshot === "error") throw new Error("away");
+      const [seen, unseen] = split(loads, snapshot);
+      handed.push(seen.flatMap(({ messages }) => messages.map(({ text }) => text)));
+      return unseen;
+    },
+  };
+}
+
+test("a transaction is over below xmax unless it is listed, also where its short id has come round", () => {
+  const isOver = readSnapshot("100:105:100,103");
+  assert.equal([99, 100, 101, 103, 104, 105, 106].map(isOver), [true, false, true, false, true, false, false]);
+  const late = readSnapshot(`${2n ** 32n - 2n}:${2n ** 32n + 3n}:${2n ** 32n - 1n}`);
+  assert.equal([2 ** 32 - 2, 2 ** 32 - 1, 0, 2, 3, 4].map(late), [true, false, true, true, false, false]);
+  assert.is(readSnapshot("7:7:")(6), true);
+});
+
+test("what gathers while one batch is on its way is the next, in order; who is not seen keeps nobody else", async () => {
+  const out = outlet(["5:9:5", "5:9:5", "9:9:"]);
+  const queue = createQueue(out, () => {});
+  for (const xid of [5, 6, 7]) queue.put(xid, message(`${xid}`));
+  await pause(0);
+  queue.put(8, message("8"));
+  queue.put(SEEN, message("seen"));
+  await pause(60);
+  assert.equal(out.handed, [["6", "7"], ["8", "seen"], ["5"]]);
+});
+
+test("of what fails, and of what is too much, everybody is told to look into the tables", async () => {
+  const out = outlet(["error", "99:99:"]);
+  const failures: unknown[] = [];
+  const queue = createQueue(out, (error) => failures.push(error));
+  queue.put(SEEN, message("lost"));
+  await pause(0);
+  queue.put(SEEN, message("kept"));
+  await pause(150);
+  const sweep = LOST.messages[0]!.text;
+  assert.equal(out.handed, [[sweep, "kept"]]);
+  assert.is(failures.length, 1);
+  queue.put(
+    SEEN,
+    Array.from({ length: 50_001 }, () => message("too many")[0]!),
+  );
+  await pause(30);
+  assert.equal(out.handed.slice(1), [[sweep]]);
+  // nobody is told while there is no way, and then they are
+  out.up = false;
+  queue.put(SEEN, message("away"));
+  await pause(10);
+  out.up = true;
+  queue.put(SEEN, message("back"));
+  await pause(30);
+  assert.equal(out.handed.slice(2), [[sweep, "back"]]);
+});
+
+test("a stop hands on what is there, and does not wait for what fails", async () => {
+  const out = outlet(["99:99:"]);
+  const queue = createQueue(out, () => {});
+  queue.put(SEEN, message("last"));
+  await queue.stop();
+  assert.equal(out.handed, [["last"]]);
+  const failing = createQueue(outlet(["error"]), () => {});
+  failing.put(SEEN, message("never"));
+  await failing.stop();
+});
+
+test.run();
