@@ -1,6 +1,6 @@
 /**
- * What is counted, for Prometheus at /metrics (names: CONTRACT section 11). Counting is a few hundred nanoseconds on
- * the hot path; what needs the database is asked when somebody scrapes, not before.
+ * What is counted, for Prometheus at /metrics (names: CONTRACT section 11). Counting is a few nanoseconds on the
+ * hot path; what needs the database is asked when somebody scrapes, not before.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Entry } from "./core/entry.ts";
@@ -95,15 +95,24 @@ export function createMetrics(sql: Sql, state: MetricsState): Metrics {
   const drift = gauge("inbox_drift", "Inboxes with a wrong unread count, of the few that this scrape recounted");
   const sampled = counter("inbox_drift_sampled_total", "Inboxes recounted for tidings_inbox_drift");
   const open = { websocket: 0, sse: 0 };
-  // looked up once, not for each frame
-  const sentBy = (transport: TransportKind) => ({
-    fast: sends.labels(transport, "fast"),
-    read: sends.labels(transport, "read"),
-  });
-  const sent = { websocket: sentBy("websocket"), sse: sentBy("sse") };
-  const ring = createRing();
-  const fast = delivery.labels("fast");
-  const read = delivery.labels("read");
+  const sent = { websocket: { fast: 0, read: 0 }, sse: { fast: 0, read: 0 } };
+  const [fast, read] = [delivery.labels("fast"), delivery.labels("read")];
+  const times = {
+    fast: createRing((ms) => fast.observe(ms / 1_000)),
+    read: createRing((ms) => read.observe(ms / 1_000)),
+  };
+
+  /** The library hashes labels and looks for a bucket each time: what comes with every entry is told it by and by. */
+  function tellSends(): void {
+    for (const transport of ["websocket", "sse"] as const) {
+      for (const path of ["fast", "read"] as const) {
+        sends.labels(transport, path).inc(sent[transport][path]);
+        sent[transport][path] = 0;
+      }
+    }
+    times.fast.tell();
+    times.read.tell();
+  }
 
   async function ask(): Promise<void> {
     const since = state.listenSince();
@@ -154,10 +163,8 @@ export function createMetrics(sql: Sql, state: MetricsState): Metrics {
     },
     sent(transport, entry, path) {
       const ms = Date.now() - entry.createdAt;
-      sent[transport][path].inc();
-      if (Number.isNaN(ms)) return;
-      (path === "fast" ? fast : read).observe(Math.max(0, ms) / 1_000);
-      if (path === "fast") ring.add(Math.max(0, ms));
+      sent[transport][path]++;
+      if (!Number.isNaN(ms)) times[path].add(Math.max(0, ms));
     },
     reset: () => resets.inc(),
     refused: () => refusals.inc(),
@@ -176,22 +183,36 @@ export function createMetrics(sql: Sql, state: MetricsState): Metrics {
       });
       await Promise.race([ask().catch(() => {}), late]);
       clearTimeout(timer);
+      tellSends();
       return registry.metrics();
     },
     contentType: registry.contentType,
     open,
-    recent: ring,
+    recent: times.fast,
   };
 }
 
-function createRing(): RecentDeliveries & { add(ms: number): void } {
+interface Ring extends RecentDeliveries {
+  add(ms: number): void;
+  /** Observes those that were not yet. */
+  tell(): void;
+}
+
+/** @param observe is called for each, in order, some time later */
+function createRing(observe: (ms: number) => void): Ring {
   const values = new Float64Array(RING);
   let total = 0;
+  let told = 0;
+  const tell = (): void => {
+    while (told < total) observe(values[told++ % RING]!);
+  };
   return {
+    tell,
     get total() {
       return total;
     },
     add(ms) {
+      if (total - told === RING) tell();
       values[total++ % RING] = ms;
     },
     newest(most) {

@@ -1,13 +1,15 @@
 /**
  * A ws WebSocket as a Peer. Only ws is named here, and none of its private parts: the raw socket is the one the
- * server's `upgrade` event gave. Lean on purpose: listeners are shared functions, not four closures for each socket,
+ * server's `upgrade` event gave. Text goes to that one, between the frames that ws writes at once: it is one write
+ * instead of two. Bun's ws has a socket of its own. Lean on purpose: listeners are shared functions, not four closures for each socket,
  * and nothing of the request is kept (Hono's context behind a socket costs 8 KB).
  */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { type RawData, type Server, WebSocket, WebSocketServer } from "ws";
 import type { Log, Peer, PeerEvents } from "../transport/peer.ts";
-import { corkThisTick, flushed, queuedFor } from "./node_socket.ts";
+import { textFrame } from "./node_frame.ts";
+import { corkThisTick, flushed, IS_BUN, queuedFor } from "./node_socket.ts";
 
 const INTERNAL_ERROR = 1011;
 /** [spec] RFC 6455 5.5: a control frame holds 125 bytes, two of them the code. */
@@ -68,7 +70,8 @@ class NodePeer implements Peer {
   send(text: string): void {
     if (this.#ws.readyState !== WebSocket.OPEN) return;
     corkThisTick(this.#socket);
-    this.#ws.send(text);
+    if (IS_BUN) this.#ws.send(text);
+    else this.#socket.write(textFrame(text));
   }
 
   drained(): Promise<void> {

@@ -5,8 +5,8 @@
 import type { Socket } from "node:net";
 import process from "node:process";
 
+export const IS_BUN: boolean = "bun" in process.versions;
 /** Bun calls back at once, whatever is queued before: who waits in a loop would keep it from ever leaving. */
-const POLLED = "bun" in process.versions;
 const POLL_MS = 20;
 
 /** How long a head waits for the first frames, in ms; longer than reads take in a storm of streams. */
@@ -58,7 +58,7 @@ export function flushed(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     if (socket.closed) setImmediate(resolve);
     else if (socket.destroyed || !socket.writable) socket.once("close", () => resolve());
-    else if (POLLED) setTimeout(resolve, POLL_MS);
+    else if (IS_BUN) setTimeout(resolve, POLL_MS);
     else socket.write("", () => resolve());
   });
 }
