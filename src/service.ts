@@ -187,6 +187,10 @@ export function createService(options: ServiceOptions): Service {
       hub.receive(text);
       mailer?.nudge();
     },
+    relayed(text) {
+      hub.relayed(text);
+      mailer?.nudge();
+    },
     async sweep() {
       await Promise.all([hub.sweep(), routes.recheckChats().catch(failed("chat memberships were not rechecked"))]);
     },

@@ -3,6 +3,7 @@
  * An entry is built once per envelope and only where somebody listens. Losing any envelope costs a read, never an entry.
  */
 import { type Envelope, parseEnvelopes } from "../protocol/envelope.ts";
+import { parseRelayed } from "../protocol/relayed.ts";
 import { Entry } from "./entry.ts";
 import type { Reader } from "./reader.ts";
 import type { RoomStream } from "./room_stream.ts";
@@ -50,6 +51,17 @@ export class Hub {
     return () => {
       for (const leave of leaves) leave();
     };
+  }
+
+  /** The text of a message of the bus. */
+  relayed(text: string): void {
+    const stored = parseRelayed(text);
+    if (!stored) return this.receive(text);
+    const { userId, id, event, eventType, notification, streamed, createdAt } = stored;
+    const streams = this.#users.get(userId);
+    if (!streams) return;
+    const entry = new Entry(id, event, eventType, notification, false, streamed, Date.parse(createdAt));
+    for (const stream of streams) stream.offer(entry);
   }
 
   /** The text of one NOTIFY. */

@@ -6,6 +6,7 @@
 import type { Bus } from "../bus/bus.ts";
 import type { Sql } from "../db/client.ts";
 import { leaveOffice, OFFICE, takeOffice } from "../db/office.ts";
+import { relayedOf } from "../protocol/relayed.ts";
 import { createBusOutlet } from "./bus_outlet.ts";
 import { createForwarder, type Forwarder } from "./forwarder.ts";
 import type { WayOptions } from "./way.ts";
@@ -28,6 +29,7 @@ export function createBusRelay({ bus, ...options }: WayOptions & { readonly bus:
   const { claims, log } = options;
   const forwarder = createForwarder({
     outlet: createBusOutlet(bus, options.connection),
+    format: relayedOf,
     mostBytes: MOST_BYTES,
     claims,
     roles: { reading: "publishes", resting: "apart" },

@@ -11,7 +11,7 @@ import type { Way, WayOptions } from "./way.ts";
 const PATIENCE_MS = 5_000;
 
 export function busWay(options: WayOptions): Way {
-  const { sql, busUrl, log, heard, swept, changed } = options;
+  const { sql, busUrl, log, relayed, swept, changed } = options;
   let bus: Bus | undefined;
   let ear: Ear | undefined;
   let relay: BusRelay | undefined;
@@ -22,7 +22,7 @@ export function busWay(options: WayOptions): Way {
     return openBus({
       url: busUrl!,
       prefix: await prefixOf(sql),
-      onMessage: (text) => (text === SWEEP ? swept() : heard(text)),
+      onMessage: (text) => (text === SWEEP ? swept() : relayed(text)),
       onUp() {
         relay?.missed();
         swept();

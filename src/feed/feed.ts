@@ -30,8 +30,10 @@ export interface FeedOptions {
   /** The heartbeat of the LISTEN connection, as ListenerOptions has it. */
   readonly beatMs?: number | undefined;
   readonly beatTimeoutMs?: number | undefined;
-  /** Envelopes: the text of a NOTIFY, or of a message from the bus. */
+  /** Envelopes: the text of a NOTIFY. */
   heard(text: string): void;
+  /** The text of a message of the bus. */
+  relayed(text: string): void;
   /** Looks for entries, revocations and memberships whose announcement was lost. A rejection has it tried again soon. */
   sweep(): Promise<void>;
   /** All that this feed hears by came up, or some of it went down. */

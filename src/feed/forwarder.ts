@@ -9,14 +9,16 @@ import { atMost } from "../deadline.ts";
 import { describe } from "../errors.ts";
 import type { ServiceLog } from "../log.ts";
 import { parseEnvelopes } from "../protocol/envelope.ts";
-import { briefEnvelopeOf, envelopeOf, storedOf } from "../protocol/stored.ts";
+import { briefEnvelopeOf, type Stored, storedOf } from "../protocol/stored.ts";
 import type { Claims, Role } from "./claims.ts";
 import { createQueue, type Outlet, SEEN } from "./queue.ts";
 import { createWalSource, type WalSource, type WalSourceOptions } from "./wal_source.ts";
 
 export interface ForwarderOptions {
   readonly outlet: Outlet;
-  /** Of an envelope, in bytes. Longer entries are read by those who have streams for them. */
+  /** How an entry travels there. */
+  readonly format: (entry: Stored) => string;
+  /** Of a message. Longer entries are read by those who have streams for them. */
   readonly mostBytes: number;
   readonly claims: Pick<Claims, "plays">;
   /** What this instance is while it reads the WAL, and what it is while it does not forward. */
@@ -42,7 +44,8 @@ export interface Forwarder {
 /** Reading begins when all transactions that were open have ended. */
 const LATE_MS = 5_000;
 
-export function createForwarder({ outlet, mostBytes, claims, roles, wal, log }: ForwarderOptions): Forwarder {
+export function createForwarder(options: ForwarderOptions): Forwarder {
+  const { outlet, claims, roles, wal, log } = options;
   const queue = createQueue(outlet, (error) => log.warn({ err: error }, "handing on entries failed"));
   let active: WalSource | undefined;
   let ending: Promise<unknown> = Promise.resolve();
@@ -54,7 +57,7 @@ export function createForwarder({ outlet, mostBytes, claims, roles, wal, log }: 
         if (told)
           queue.put(
             xid,
-            told.flatMap((one) => messagesOf(one, mostBytes)),
+            told.flatMap((one) => messagesOf(one, options)),
           );
         else queue.lost();
       },
@@ -95,7 +98,7 @@ export function createForwarder({ outlet, mostBytes, claims, roles, wal, log }: 
     get readsWal() {
       return active?.up === true;
     },
-    heard: (text) => queue.put(SEEN, messagesOf(text, mostBytes)),
+    heard: (text) => queue.put(SEEN, messagesOf(text, options)),
     missed() {
       if (active) queue.lost();
     },
@@ -107,11 +110,11 @@ export function createForwarder({ outlet, mostBytes, claims, roles, wal, log }: 
   };
 }
 
-function messagesOf(told: Told, mostBytes: number): BusMessage[] {
+function messagesOf(told: Told, { format, mostBytes }: ForwarderOptions): BusMessage[] {
   if (typeof told === "string") {
     return parseEnvelopes(told).map((envelope) => ({ group: envelope.group, text: JSON.stringify(envelope) }));
   }
   const entry = storedOf(told);
-  const text = envelopeOf(entry);
+  const text = format(entry);
   return [{ group: `user_${entry.userId}`, text: isTooBig(text, mostBytes) ? briefEnvelopeOf(entry) : text }];
 }

@@ -1,6 +1,7 @@
 /** NOTIFY too, but one instance, the relay, reads the WAL for all and announces it: writers announce nothing. */
 import { walNeeds } from "../db/wal_needs.ts";
 import { TidingsError } from "../errors.ts";
+import { envelopeOf } from "../protocol/stored.ts";
 import { createAnnouncer, MOST_BYTES } from "./announcer.ts";
 import { createForwarder } from "./forwarder.ts";
 import { LISTENING, type Way, type WayOptions } from "./way.ts";
@@ -9,6 +10,7 @@ export function walWay(options: WayOptions): Way {
   const { sql, claims, log, heard, connection } = options;
   const forwarder = createForwarder({
     outlet: createAnnouncer(connection),
+    format: envelopeOf,
     mostBytes: MOST_BYTES,
     claims,
     roles: { reading: "announces", resting: "hears" },

@@ -11,6 +11,8 @@ export interface Stored {
   readonly id: number;
   /** JSON text, or null. */
   readonly event: string | null;
+  /** The event's `type`; empty where there is none. */
+  readonly eventType: string;
   /** The canonical notification as JSON text, or null. */
   readonly notification: string | null;
   /** False: the user had switched this type's stream off. */
@@ -29,10 +31,12 @@ const MAY_HOLD_CANONICAL = new RegExp(`"(${CANONICAL.join("|")})"`);
 export function storedOf(row: Columns): Stored {
   const id = Number(row.id);
   const createdAt = utc(row.created_at!);
+  const event = row.event ?? null;
   return {
     userId: row.user_id!,
     id,
-    event: row.event ?? null,
+    event,
+    eventType: event === null ? "" : String((JSON.parse(event) as { type?: unknown }).type),
     notification: notificationOf(row, id, createdAt),
     streamed: row.streamed !== "f",
     createdAt,

@@ -1,6 +1,7 @@
 /** An entry built from its columns (protocol/stored.ts) is what the database makes of it, whatever is in it. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { parseRelayed, relayedOf } from "../../src/protocol/relayed.ts";
 import { type Columns, envelopeOf, storedOf } from "../../src/protocol/stored.ts";
 import { database, type TestDatabase } from "../helpers/database.ts";
 import { randomOf } from "./scene.ts";
@@ -69,9 +70,27 @@ test("notification and envelope agree with tidings.canonical and tidings.entry_e
     const told = `seed ${SEED}, entry ${stored.id}`;
     assert.equal(stored.notification === null ? null : JSON.parse(stored.notification), canonical, told);
     assert.equal(JSON.parse(envelopeOf(stored)), envelope, told);
+    assert.equal(parseRelayed(relayedOf(stored)), stored, told);
     if (plain) assert.equal(plain, envelope, told);
   }
   assert.ok(rows.filter(({ plain }) => plain).length > 20);
+});
+
+test("an entry comes over the bus as it was, whoever its user is", () => {
+  const users = ["7", "", "a b\nc", "=1 2", "ü🎉", "0"];
+  const events = [null, '{"type": "x y\\n"}', '{"a": 1}'];
+  for (const user_id of users) {
+    for (const event of events) {
+      for (const message of [null, "hello\n=1"]) {
+        const created_at = "2025-12-11 08:12:34+00";
+        const stored = storedOf({ user_id, id: "12", event, type: "note", message, created_at, streamed: "f" });
+        assert.equal(parseRelayed(relayedOf(stored)), stored);
+      }
+    }
+  }
+  for (const other of ['{"type":"notify","group":"user_7","id":17}', "=", "=\n", "=x now 1 1 0 0\n7", "=1.5 now 1 1 0 0\n7"]) {
+    assert.is(parseRelayed(other), null, other);
+  }
 });
 
 test("a moment without fraction, and one with few digits, get all six", () => {
