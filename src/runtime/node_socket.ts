@@ -34,7 +34,7 @@ export function holdHead(socket: Socket): void {
  * several frames in a row; all sockets share one tick callback.
  */
 export function corkThisTick(socket: Socket): void {
-  const waiting = held.get(socket);
+  const waiting = held.size > 0 ? held.get(socket) : undefined;
   if (waiting) {
     clearTimeout(waiting);
     held.delete(socket);
