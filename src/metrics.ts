@@ -44,7 +44,7 @@ const RING = 1_000;
 const ASK_MS = 3_000;
 /**
  * The histogram of the event loop's lag wakes the process a hundred times a second to fill itself, which is half of what
- * an idle instance spends. What is left is the lag at a scrape, and how busy the loop was between two.
+ * an idle instance spends. What is left is the lag at a scrape.
  */
 const NEVER_MS = 2 ** 31 - 1;
 const LAGS = ["min", "max", "mean", "stddev", "p50", "p90", "p99"];

@@ -56,7 +56,10 @@ export class Hub {
   /** The text of a message of the bus. */
   relayed(text: string): void {
     const stored = parseRelayed(text);
-    if (!stored) return this.receive(text);
+    if (!stored) {
+      this.receive(text);
+      return;
+    }
     const { userId, id, event, eventType, notification, streamed, createdAt } = stored;
     const streams = this.#users.get(userId);
     if (!streams) return;

@@ -88,7 +88,13 @@ test("an entry comes over the bus as it was, whoever its user is", () => {
       }
     }
   }
-  for (const other of ['{"type":"notify","group":"user_7","id":17}', "=", "=\n", "=x now 1 1 0 0\n7", "=1.5 now 1 1 0 0\n7"]) {
+  for (const other of [
+    '{"type":"notify","group":"user_7","id":17}',
+    "=",
+    "=\n",
+    "=x now 1 1 0 0\n7",
+    "=1.5 now 1 1 0 0\n7",
+  ]) {
     assert.is(parseRelayed(other), null, other);
   }
 });
