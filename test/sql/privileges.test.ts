@@ -62,7 +62,7 @@ test("it can do nothing else: no table, no other function, no numbering, no view
     "select tidings.prune(now())",
     "select tidings.relay()",
     "select tidings.announce(array['{}'])",
-    "select tidings.draw_head()",
+    "select tidings.draw_heads(1)",
     "select tidings.number_few(null)",
     "select tidings.unread('42')",
     "select tidings.contact_of('42')",

@@ -16,46 +16,64 @@ begin
 end $$;
 
 -- Every expression is prepared anew in each transaction, which is most of what they cost: few and short ones, and what
--- is rare in a branch of its own.
+-- is rare in a function of its own. Nearly all transactions stage one entry, and commit it as they come.
 create or replace function tidings.number() returns trigger
 language plpgsql security definer
 set search_path = tidings, pg_temp
 as $$
 declare
-  state text := current_setting('tidings.tx', true);
   settled text;
 begin
-  if pg_trigger_depth() > 1 or current_setting('tidings.held', true) <> '' or current_setting('synchronous_commit') = 'off' then
-    if tidings.runs_early() then
-      set constraints tidings.number deferred;
-      insert into outbox overriding system value select old.*;
-      return null;
-    end if;
-    -- ids that listeners have seen must not be given again after a crash
-    settled := set_config('synchronous_commit', 'on', true);
-  end if;
-
   -- assignments where `perform` would do: plpgsql evaluates them without a query
-  settled := set_config('tidings.tx', old.xid::text || ':0', true);
-  if state = old.xid::text || ':1' and old.kind = 'e' then
+  if current_setting('tidings.tx', true) like '%:1' and old.kind = 'e' and pg_trigger_depth() = 1
+    and current_setting('synchronous_commit') <> 'off'
+  then
+    settled := set_config('tidings.tx', old.xid::text || ':0', true);
     settled := tidings.announce_one(tidings.number_entry(old));
-  elsif state ~ ':[1-9]$' then
-    settled := tidings.announce(tidings.number_few(old));
   else
-    settled := tidings.announce(tidings.number_many(old));
+    settled := tidings.number_any(old);
   end if;
   return null;
 end $$;
 
+-- Any transaction; returns whether it rang.
+create or replace function tidings.number_any(o tidings.outbox) returns boolean
+language plpgsql
+as $$
+declare
+  state text := current_setting('tidings.tx', true);
+  settled text;
+begin
+  if tidings.runs_early() then
+    set constraints tidings.number deferred;
+    insert into tidings.outbox overriding system value select o.*;
+    return false;
+  end if;
+  if current_setting('synchronous_commit') = 'off' then
+    -- ids that listeners have seen must not be given again after a crash
+    settled := set_config('synchronous_commit', 'on', true);
+  end if;
+  settled := set_config('tidings.tx', o.xid::text || ':0', true);
+  if state ~ ':[1-9]$' then
+    return tidings.announce(tidings.number_few(o));
+  end if;
+  return tidings.announce(tidings.number_many(o));
+end $$;
+
 -- `set constraints all immediate` in the middle of a transaction runs the numbering early: as soon as the head is
 -- deleted, or, when it is said again, by itself. It then puts the head back, until the statement that ran it is the commit.
+-- A head that was put back counts as two rows: so `number` leaves it to `number_any`, which asks here again.
 create or replace function tidings.runs_early() returns boolean
 language plpgsql
 as $$
 declare
   held text := current_setting('tidings.held', true);
+  state text := current_setting('tidings.tx', true);
 begin
   if pg_trigger_depth() > 1 or held <> '' and held <> statement_timestamp()::text then
+    if state like '%:1' then
+      state := set_config('tidings.tx', left(state, -1) || '2', true);
+    end if;
     return set_config('tidings.held', statement_timestamp()::text, true) is not null;
   end if;
   return false;
@@ -77,7 +95,7 @@ language plpgsql
 as $$
 begin
   -- not a `when` of the trigger, which Postgres would parse again for each statement
-  if right(current_setting('tidings.tx', true), 2) = ':0' then
+  if current_setting('tidings.tx', true) like '%:0' then
     return null;
   end if;
   raise exception 'tidings.notification is numbered at commit and not written by hand' using errcode = '0A000',

@@ -19,18 +19,11 @@ begin
     and before = 0;
 end $$;
 
--- Default of outbox.head: one row. Nearly always the first; the rest stands in a function of its own, because expressions
--- are prepared anew in each transaction.
-create or replace function tidings.draw_head() returns boolean
-language plpgsql
-as $$
-begin
-  if current_setting('tidings.tx', true) <> '' then
-    return tidings.draw_heads(1);
-  end if;
-  return set_config('tidings.tx', pg_current_xact_id()::text || ':1', true) is not null;
-end $$;
-alter table tidings.outbox alter column head set default tidings.draw_head();
+-- One row: nearly always the first, which needs no function.
+alter table tidings.outbox alter column head set default
+  case when current_setting('tidings.tx', true) <> '' then tidings.draw_heads(1)
+  else set_config('tidings.tx', pg_current_xact_id()::text || ':1', true) is not null end;
+drop function if exists tidings.draw_head();
 
 -- What an event is. In a function, because an insert into the outbox prepares its domains' checks whole, also for rows
 -- without an event.
