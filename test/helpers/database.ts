@@ -84,6 +84,8 @@ async function create(admin: Sql, name: string, template: string | null, domain:
     try {
       if (template && !(await exists(admin, template))) await makeTemplate(admin, template, domain);
       await admin`create database ${admin(name)} template ${admin(template ?? "template0")}`;
+      // as in production: the tests' server has it off, where a commit that publishes takes another way
+      await admin`alter database ${admin(name)} set synchronous_commit = on`;
       return;
     } catch (error) {
       if (attempt === 5 || !TEMPLATE_GONE.includes((error as { code?: string }).code ?? "")) throw error;

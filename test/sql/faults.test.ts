@@ -93,6 +93,22 @@ for (const times of [1, 2, 3]) {
   });
 }
 
+test("one row alone is not numbered early either, however often set constraints all immediate is said", async () => {
+  await s.pool.begin(async (open) => {
+    await open`insert into note (recipient, body) values ('alone', 'first written')`;
+    for (let i = 0; i < 3; i++) await open`set constraints all immediate`;
+    await s.sql.begin(async (tx) => {
+      await tx`set local lock_timeout = '2s'`;
+      await tx`insert into note (recipient, body) values ('alone', 'overtook')`;
+    });
+  });
+  assert.equal(await entriesOf(s.sql, "alone"), [
+    [1, "overtook"],
+    [2, "first written"],
+  ]);
+  await checkInvariants(s.sql);
+});
+
 test("constraints that are immediate from the beginning, with opposite orders, never deadlock", async () => {
   const writer = async (users: string[]): Promise<void> => {
     for (let i = 0; i < 40; i++) {
