@@ -30,9 +30,9 @@ export interface WalOptions {
   /** Once per outage. Not called by `stop()`. */
   onDown(error: Error): void;
   onError?(error: Error): void;
-  /** Milliseconds between two questions whether the server is still there. Default 5000. */
+  /** Milliseconds between two questions whether the server is still there. Default 2500. */
   beatMs?: number | undefined;
-  /** Milliseconds an answer may take. Default 5000. */
+  /** Milliseconds an answer may take. Default 2500. */
   beatTimeoutMs?: number | undefined;
 }
 
@@ -168,7 +168,7 @@ function collector({ onCommit }: WalOptions, call: (callback: () => void) => voi
 
 /** Asks every `beatMs`; returns when nothing came in time, or the connection is over. */
 async function keepAsking(read: Reading, options: WalOptions, life: Life, signal: AbortSignal): Promise<Error> {
-  const { beatMs = 5_000, beatTimeoutMs = 5_000 } = options;
+  const { beatMs = 2_500, beatTimeoutMs = 2_500 } = options;
   for (;;) {
     await sleep(beatMs, signal);
     if (signal.aborted) return asError(signal.reason);

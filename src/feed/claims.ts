@@ -18,6 +18,7 @@ import {
   takeOffice,
   unshareOffice,
 } from "../db/office.ts";
+import { atMost } from "../deadline.ts";
 
 /**
  * What this instance does just now: hears by NOTIFY; does so and announces what it reads from the WAL; publishes to a bus
@@ -34,7 +35,8 @@ export interface Claims {
   beat(): Promise<void>;
   /** Whether, at the last heartbeat, another instance announced what it reads from the WAL. */
   readonly announced: boolean;
-  stop(): void;
+  /** Gives back what is held, so that writers announce again before the others find out. */
+  stop(): Promise<void>;
 }
 
 export interface ClaimsOptions {
@@ -48,15 +50,19 @@ const NOBODY = -1;
 const SILENT_MS = 500;
 /** The longest that a commit which counted on another announcer is expected to take. */
 const LATE_MS = 2_000;
+const LEAVE_MS = 1_000;
 
 export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   let connection: Sql | null = null;
   let role: Role = "apart";
-  let held = new Set<Office>();
+  /** What is held, and on which connection: it goes with it. */
+  const held = new Set<Office>();
+  let heldOn: Sql | null = null;
   let isHearing = false;
   /** Who announces: the pid of a relay, WRITERS or NOBODY; undefined before the first look. */
   let announcer: number | undefined;
   let isAnnounced = false;
+  let isStopped = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let settling: Promise<void> = Promise.resolve();
 
@@ -107,6 +113,11 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
     settling = settling.then(async () => {
       const on = connection;
       if (!on) return;
+      if (on !== heldOn) {
+        heldOn = on;
+        held.clear();
+        isHearing = false;
+      }
       try {
         await settle(on);
       } catch (error) {
@@ -119,15 +130,13 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   return {
     connected(fresh) {
       connection = fresh;
-      held = new Set();
-      isHearing = false;
       return settleSoon();
     },
     lost() {
       connection = null;
     },
     plays(wanted) {
-      if (wanted === role) return;
+      if (wanted === role || isStopped) return;
       role = wanted;
       void settleSoon();
     },
@@ -135,7 +144,10 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
     get announced() {
       return isAnnounced;
     },
-    stop() {
+    async stop() {
+      isStopped = true;
+      role = "apart";
+      await atMost(LEAVE_MS, settleSoon());
       connection = null;
       clearTimeout(timer);
     },

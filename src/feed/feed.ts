@@ -149,7 +149,7 @@ export function createFeed(options: FeedOptions): Feed {
     async stop() {
       isStopped = true;
       sweeper.stop();
-      claims.stop();
+      await claims.stop();
       await Promise.allSettled([way.stop()]);
       await Promise.allSettled([relay.stop(), listener.stop()]);
     },

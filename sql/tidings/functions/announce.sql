@@ -128,6 +128,7 @@ end $$;
 -- they were not. Nobody waits for this commit to be durable.
 create or replace function tidings.announce_decoded(xids bigint[], lines text) returns text
 language plpgsql
+set search_path = tidings, pg_temp
 as $$
 declare
   seen pg_snapshot := pg_current_snapshot();
