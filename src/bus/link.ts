@@ -50,6 +50,9 @@ export async function loadClient<T>(name: string, load: () => Promise<T>): Promi
 /** What TLS says of a certificate that will not do, whatever the engine. */
 export const CERTIFICATE: RegExp = /^(ERR_TLS_CERT\w*|CERT_HAS_EXPIRED|\w*SELF_SIGNED\w*|UNABLE_TO_\w+)$/;
 
+export const CERTIFICATE_CURE =
+  "correct the certificate or the address in BUS_URL, or have Node trust its authority (NODE_EXTRA_CA_CERTS)";
+
 /** The address of the engine. Its mistakes are told without the address, which may hold a password. */
 export function parseAddress(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null;

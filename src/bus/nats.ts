@@ -4,7 +4,7 @@
  */
 import { connect as connectTcp } from "node:net";
 import { describe, TidingsError } from "../errors.ts";
-import { CERTIFICATE, type DialOptions, type Link, loadClient, parseAddress } from "./link.ts";
+import { CERTIFICATE, CERTIFICATE_CURE, type DialOptions, type Link, loadClient, parseAddress } from "./link.ts";
 import { subjectOf } from "./subject.ts";
 
 const PORT = 4222;
@@ -67,17 +67,21 @@ function explained({ errors }: Client, thrown: unknown): Error {
   if (thrown instanceof errors.AuthorizationError || thrown instanceof errors.UserAuthenticationExpiredError) {
     return refuse("correct the user and password in BUS_URL");
   }
-  if (CERTIFICATE.test(String(code))) return refuse("correct the certificate, or the address in BUS_URL");
+  if (CERTIFICATE.test(String(code))) return refuse(CERTIFICATE_CURE);
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
-function connectTo(client: Client, { protocol, host, username, password }: URL): ReturnType<Client["connect"]> {
+function connectTo(
+  client: Client,
+  { protocol, host, hostname, username, password }: URL,
+): ReturnType<Client["connect"]> {
   const [user, pass] = [decodeURIComponent(username), decodeURIComponent(password)];
   return client.connect({
     servers: host,
     // A name alone is a token, as the NATS tools have it.
     ...(user && pass ? { user, pass } : user ? { token: user } : {}),
-    ...(protocol === "tls:" ? { tls: {} } : {}),
+    // The client gives TLS no name where it is an address; without one the certificate would be checked for localhost.
+    ...(protocol === "tls:" ? { tls: { host: hostname.replace(/^\[(.*)\]$/, "$1") } as object } : {}),
     reconnect: false,
     timeout: CONNECT_MS,
     noAsyncTraces: true,

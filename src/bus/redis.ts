@@ -4,7 +4,7 @@
  * what was missed.
  */
 import { describe, TidingsError } from "../errors.ts";
-import { CERTIFICATE, type DialOptions, type Link, loadClient, parseAddress } from "./link.ts";
+import { CERTIFICATE, CERTIFICATE_CURE, type DialOptions, type Link, loadClient, parseAddress } from "./link.ts";
 import { channelOf } from "./subject.ts";
 
 /**
@@ -31,8 +31,18 @@ function explained(thrown: unknown): unknown {
   const { code } = thrown as { code?: unknown };
   const [, cure] = REFUSALS.find(([pattern]) => pattern.test(message)) ?? [];
   if (!cure && !CERTIFICATE.test(String(code))) return thrown;
-  const text = `Redis refuses (${message}): ${cure ?? "correct the certificate, or the address in BUS_URL"}.`;
+  const text = `Redis refuses (${message}): ${cure ?? CERTIFICATE_CURE}.`;
   return new TidingsError("configuration", text, { cause: thrown });
+}
+
+/** Each waits for the other, or hangs up: neither side says that it is about TLS. */
+function suspected(thrown: unknown, isSecure: boolean): unknown {
+  const { code } = thrown as { code?: unknown };
+  if (code !== undefined && code !== "ECONNRESET") return thrown;
+  const hint = isSecure ? "has no TLS, BUS_URL begins with redis://" : "speaks TLS, BUS_URL begins with rediss://";
+  return new TidingsError("unavailable", `Redis did not answer (${describe(thrown)}). If it ${hint}.`, {
+    cause: thrown,
+  });
 }
 
 async function withReasons<T>(work: Promise<T>): Promise<T> {
@@ -44,6 +54,7 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
   const address = parseAddress(url);
   const { createClient } = await loadClient("redis", () => import("redis"));
   signal.throwIfAborted();
+  const isSecure = /^(rediss|valkeys):$/.test(address.protocol);
   const client = createClient({
     username: decodeURIComponent(address.username),
     password: decodeURIComponent(address.password),
@@ -56,7 +67,7 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
     socket: {
       host: address.hostname.replace(/^\[(.*)\]$/, "$1"),
       port: Number(address.port || 6379),
-      ...(/^(rediss|valkeys):$/.test(address.protocol) ? { tls: true } : {}),
+      ...(isSecure ? { tls: true } : {}),
       connectTimeout: CONNECT_MS,
       reconnectStrategy: false,
     },
@@ -67,10 +78,14 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
     return withReasons(Promise.all(starts.map((at) => command(channels.slice(at, at + CHUNK)))));
   };
   const close = async (): Promise<void> => client.destroy();
-  client.on("error", (error: unknown) => onLost(explained(error) as Error));
+  let isGreeted = false;
+  client.on("error", (error: unknown) => {
+    onLost((isGreeted ? explained(error) : suspected(explained(error), isSecure)) as Error);
+  });
   signal.addEventListener("abort", () => void close(), { once: true });
-  await withReasons(client.connect());
+  await withReasons(client.connect()).catch((error: unknown) => Promise.reject(suspected(error, isSecure)));
   const { mode } = await withReasons(client.hello(3));
+  isGreeted = true;
   if (mode === "cluster") {
     await close();
     const text =

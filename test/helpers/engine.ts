@@ -12,7 +12,7 @@ export type EngineName = "redis" | "nats";
 export interface Engine {
   readonly name: EngineName;
   readonly port: number;
-  /** `redis://…` or `nats://…`, with the user and password of `options`. */
+  /** `redis://…` or `nats://…` (with TLS `rediss://…` or `tls://…`), with the user and password of `options`. */
   readonly url: string;
   /** `url` with other credentials, or none. */
   as(user?: string, password?: string): string;
@@ -32,9 +32,12 @@ export interface EngineOptions {
   readonly port?: number;
   /** More command line for the program. */
   readonly args?: readonly string[];
+  /** Files: nothing but TLS is spoken then. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string };
 }
 
 const PROGRAMS: Readonly<Record<EngineName, string>> = { redis: "redis-server", nats: "nats-server" };
+const SECURE: Readonly<Record<EngineName, string>> = { redis: "rediss", nats: "tls" };
 const READY: Readonly<Record<EngineName, RegExp>> = { redis: /Ready to accept connections/, nats: /Server is ready/ };
 /** The Debian packages, for a test that says what it was skipped for. */
 export const ENGINE_PACKAGES = PROGRAMS;
@@ -64,14 +67,17 @@ async function quietPort(): Promise<number> {
   }
 }
 
-function argumentsOf(name: EngineName, port: number, { user, password, args = [] }: EngineOptions): string[] {
+function argumentsOf(name: EngineName, port: number, { user, password, tls, args = [] }: EngineOptions): string[] {
   if (name === "nats") {
     const login = user ? ["--user", user, "--pass", password!] : [];
-    return ["--addr", "127.0.0.1", "--port", String(port), ...login, ...args];
+    const secure = tls ? ["--tls", "--tlscert", tls.cert, "--tlskey", tls.key] : [];
+    return ["--addr", "127.0.0.1", "--port", String(port), ...login, ...secure, ...args];
   }
   const login = user ? ["--user", user, "on", `>${password}`, "~*", "&*", "+@all", "--user", "default", "off"] : [];
   const files = ["--save", "", "--appendonly", "no", "--dir", tmpdir()];
-  return ["--port", String(port), "--bind", "127.0.0.1", ...files, ...login, ...args];
+  const secret = tls && ["--tls-cert-file", tls.cert, "--tls-key-file", tls.key, "--tls-ca-cert-file", tls.ca];
+  const secure = secret && ["--port", "0", "--tls-port", String(port), "--tls-auth-clients", "no", ...secret];
+  return [...(secure ?? ["--port", String(port)]), "--bind", "127.0.0.1", ...files, ...login, ...args];
 }
 
 /** Starts a server. Resolves once it is ready. */
@@ -79,7 +85,7 @@ export async function engine(name: EngineName, options: EngineOptions = {}): Pro
   const port = options.port ?? (await quietPort());
   const as = (user = "", password = ""): string => {
     const login = user ? `${encodeURIComponent(user)}:${encodeURIComponent(password)}@` : "";
-    return `${name}://${login}127.0.0.1:${port}`;
+    return `${options.tls ? SECURE[name] : name}://${login}127.0.0.1:${port}`;
   };
   let child: ChildProcess | undefined;
   let gone: Promise<void> = Promise.resolve();
