@@ -54,11 +54,8 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     const source: WalSource = createWalSource({
       ...wal,
       onCommit(xid, told) {
-        if (told)
-          queue.put(
-            xid,
-            told.flatMap((one) => messagesOf(one, options)),
-          );
+        const messages = told?.flatMap((one) => messagesOf(one, options));
+        if (messages) queue.put(xid, messages);
         else queue.lost();
       },
       changed(up) {
