@@ -3,6 +3,7 @@ import type { Context, Hono } from "hono";
 import type { Identity } from "./auth/token.ts";
 import { signToken } from "./auth/token.ts";
 import type { Config } from "./config.ts";
+import type { RoomStream } from "./core/room_stream.ts";
 import type { Sql } from "./db/client.ts";
 import { createPreferences } from "./db/preferences.ts";
 import type { Tickets } from "./db/tickets.ts";
@@ -26,8 +27,8 @@ export interface RouteParts extends Omit<AppServices, Made> {
 
 export interface Routes {
   app(runtime: Runtime): Hono;
-  /** Ends chat streams whose membership ended unheard. */
-  recheckChats(): Promise<void>;
+  /** Ends those of these chat streams, of all by default, whose membership has ended. */
+  recheckChats(streams?: readonly RoomStream[]): Promise<void>;
 }
 
 /** The page asks for a new one in time. */
@@ -57,8 +58,8 @@ export function createRoutes(parts: RouteParts): Routes {
 
   return {
     app,
-    async recheckChats() {
-      await chat?.recheck();
+    async recheckChats(streams) {
+      await chat?.recheck(streams);
     },
   };
 }

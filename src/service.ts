@@ -130,6 +130,8 @@ export function createService(options: ServiceOptions): Service {
     failed: failed("reading for the hub failed; the next sweep heals it"),
     scheduled: (at) => scheduler?.nudge(at),
     follow: (group, isWanted) => feed.follow(group, isWanted),
+    left: (streams) =>
+      void routes.recheckChats(streams).catch(failed("a membership was not looked at; the next sweep does")),
   });
   const delivered = createDelivered(sql, failed("the delivered watermark was not written; tried again"));
   const housekeeper = createHousekeeper({

@@ -16,6 +16,8 @@ export interface HubOptions {
   failed(error: unknown): void;
   /** Something was written that falls due then. */
   scheduled?(at: string | undefined): void;
+  /** The users of these are said to have left their room: old news, where one has come back since. */
+  left?(streams: readonly RoomStream[]): void;
   /** The first stream on a group opened here, or the last one closed. */
   follow?(group: string, isWanted: boolean): void;
 }
@@ -126,7 +128,7 @@ export class Hub {
       for (const one of this.#allOf(envelope.group, user)) one.end("unauthenticated", "token revoked");
     } else if (!listeners) return;
     else if (envelope.type === "leave") {
-      for (const one of listeners) if (one.userId === envelope.user_id) one.end("forbidden", "no longer a member");
+      this.#options.left?.([...(members ?? [])].filter(({ userId }) => userId === envelope.user_id));
     } else if (envelope.id !== undefined) {
       if (streams) this.#entry(streams, envelope.id, envelope);
     } else if (envelope.payload) send(listeners, envelope.payload);

@@ -38,8 +38,8 @@ export interface ChatServices extends StreamServices {
 
 export interface ChatRoutes {
   readonly routes: Hono;
-  /** Ends the streams of those who are members no more; for when an announcement may have been lost. */
-  recheck(): Promise<void>;
+  /** Ends those of these streams whose users are members no more; of all, for when an announcement may have been lost. */
+  recheck(streams?: readonly RoomStream[]): Promise<void>;
 }
 
 export function chatRoutes(services: ChatServices): ChatRoutes {
@@ -75,8 +75,7 @@ export function chatRoutes(services: ChatServices): ChatRoutes {
   );
   return {
     routes,
-    async recheck() {
-      const streams = [...open];
+    async recheck(streams = [...open]) {
       if (streams.length === 0) return;
       for (const at of await chat.strangers(streams)) streams[at]!.end("forbidden", "no longer a member");
     },

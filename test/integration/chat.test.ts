@@ -109,6 +109,17 @@ test("membership that ends closes the member's chat streams with 4403 and nobody
   ben.close();
 });
 
+test("old news of a membership that ended does not close the stream of one who is back", async () => {
+  const cleo = await chat(one, 3, "group/2");
+  await db.sql`select tidings.notify_group('room_2', '{"type": "mark", "n": 1}')`;
+  await db.sql`select pg_notify('tidings', '{"type":"leave","group":"room_2","user_id":"3"}')`;
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await db.sql`select tidings.notify_group('room_2', '{"type": "mark", "n": 2}')`;
+  await eventually(() => assert.is(got(cleo, "mark").length, 2));
+  assert.is(cleo.code, undefined);
+  cleo.close();
+});
+
 test("revoking a user closes its chat streams too", async () => {
   const cleo = await chat(one, 3, "group/2");
   await db.sql`select tidings.revoke(3)`;
