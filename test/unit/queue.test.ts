@@ -8,7 +8,7 @@ const test = suite("queue");
 const message = (text: string): Load["messages"] => [{ group: "user_1", text }];
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Takes its snapshots in turn and the last one for ever; "error" is a failure, a number how long the one before takes. */
+/** Sees by its snapshots in turn, by the last one for ever; "error" is a failure. */
 function outlet(snapshots: readonly string[]): Outlet & { readonly handed: string[][]; up: boolean } {
   const handed: string[][] = [];
   let asked = 0;
