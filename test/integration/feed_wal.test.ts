@@ -171,6 +171,20 @@ test("the instance that reads is killed: another does within two seconds, and no
   );
 });
 
+test("what the one that read took with it is found by those who only hear, when it is gone", async () => {
+  const victim = await server({ databaseUrl: db.url, env: { FEED: "wal" }, timing: { sweepMs: TIMING.sweepMs } });
+  await untilFed(true);
+  const app = await start("notify");
+  const client = await listenTo(app, 7);
+  process.kill(victim.pid, "SIGSTOP");
+  await store(db.sql, 7, { message: "silent" });
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.equal(ids(client), []);
+  await victim.end("SIGKILL");
+  await client.find(message("silent"), 2_000);
+  await untilFed(false);
+});
+
 test("busy writers on NOTIFY are not taken for one who silences it: nobody looks into the tables for them", async () => {
   const app = await start("notify");
   const heads = async (): Promise<number> => {
