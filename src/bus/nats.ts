@@ -20,35 +20,45 @@ function addressesIn(text: string): URL[] {
 }
 
 /**
- * Resolves when a NATS server greets there. The client leaves its socket open for ever when a server accepts and says
- * nothing (a frozen one), and cannot be stopped while it waits for that.
+ * Resolves when a NATS server greets there, with whether it has TLS. The client leaves its socket open for ever when a
+ * server accepts and says nothing (a frozen one), and cannot be stopped while it waits for that.
  */
-function greeted({ hostname, port }: URL, signal: AbortSignal): Promise<void> {
+function greeted({ hostname, port }: URL, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const socket = connectTcp({ host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port || PORT) });
+    let greeting = "";
     const end = (error?: Error): void => {
       signal.removeEventListener("abort", abort);
       socket.destroy();
       if (error) reject(error);
-      else resolve();
+      else resolve(/"tls_(required|available)": *true/.test(greeting));
+    };
+    const hear = (text: string): void => {
+      greeting += text;
+      if (greeting.includes("\n")) end();
     };
     const abort = (): void => end(signal.reason as Error);
     const silent = new TidingsError("unavailable", `NATS did not answer within ${CONNECT_MS} ms.`);
     socket.setTimeout(CONNECT_MS, () => end(silent));
-    socket.on("data", () => end()).on("error", end);
+    socket.setEncoding("utf8").on("data", hear).on("error", end);
     socket.on("close", () => end(new TidingsError("unavailable", "NATS closed the connection without a word.")));
     signal.addEventListener("abort", abort);
   });
 }
 
-/** One server that is there, of those given. */
-async function choose(addresses: readonly URL[], signal: AbortSignal): Promise<URL> {
+interface Choice {
+  readonly address: URL;
+  readonly isSecure: boolean;
+}
+
+/** One server that is there, of those given, and whether to speak TLS to it: where the address or the server wants it. */
+async function choose(addresses: readonly URL[], signal: AbortSignal): Promise<Choice> {
   const untried = [...addresses];
   for (;;) {
     const [address] = untried.splice(Math.floor(Math.random() * untried.length), 1);
     try {
-      await greeted(address!, signal);
-      return address!;
+      const hasTls = await greeted(address!, signal);
+      return { address: address!, isSecure: hasTls || address!.protocol === "tls:" };
     } catch (error) {
       if (untried.length === 0 || signal.aborted) throw error;
     }
@@ -71,17 +81,15 @@ function explained({ errors }: Client, thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
-function connectTo(
-  client: Client,
-  { protocol, host, hostname, username, password }: URL,
-): ReturnType<Client["connect"]> {
+function connectTo(client: Client, { address, isSecure }: Choice): ReturnType<Client["connect"]> {
+  const { host, hostname, username, password } = address;
   const [user, pass] = [decodeURIComponent(username), decodeURIComponent(password)];
   return client.connect({
     servers: host,
     // A name alone is a token, as the NATS tools have it.
     ...(user && pass ? { user, pass } : user ? { token: user } : {}),
     // The client gives TLS no name where it is an address; without one the certificate would be checked for localhost.
-    ...(protocol === "tls:" ? { tls: { host: hostname.replace(/^\[(.*)\]$/, "$1") } as object } : {}),
+    ...(isSecure ? { tls: { host: hostname.replace(/^\[(.*)\]$/, "$1") } as object } : {}),
     reconnect: false,
     timeout: CONNECT_MS,
     noAsyncTraces: true,
@@ -93,8 +101,8 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
   const addresses = addressesIn(url);
   const client = await loadClient("@nats-io/transport-node", () => import("@nats-io/transport-node"));
   signal.throwIfAborted();
-  const address = await choose(addresses, signal);
-  const connection = await connectTo(client, address).catch((error) => Promise.reject(explained(client, error)));
+  const choice = await choose(addresses, signal);
+  const connection = await connectTo(client, choice).catch((error) => Promise.reject(explained(client, error)));
   const lost = (error: unknown): void => onLost(explained(client, error));
   void connection
     .closed()

@@ -32,10 +32,10 @@ function testOver(name: EngineName): void {
   test.after(() => files.remove());
 
   /** Node reads whom it trusts when a process starts. */
-  async function start(databaseUrl: string, bus: Engine, { ca }: Certificate): Promise<Server> {
+  async function start(databaseUrl: string, url: string, { ca }: Certificate): Promise<Server> {
     process.env.NODE_EXTRA_CA_CERTS = ca;
     try {
-      return await server({ databaseUrl, env: { FEED: "bus", BUS_URL: bus.url }, timing: TIMING });
+      return await server({ databaseUrl, env: { FEED: "bus", BUS_URL: url }, timing: TIMING });
     } finally {
       delete process.env.NODE_EXTRA_CA_CERTS;
     }
@@ -46,7 +46,7 @@ function testOver(name: EngineName): void {
     const other = certificate("DNS:elsewhere.test");
     const [bus, wrong] = [await engine(name, { tls: files }), await engine(name, { tls: other })];
     try {
-      for (const { url } of [await start(db.url, bus, files), await start(db.url, bus, files)]) {
+      for (const { url } of [await start(db.url, bus.url, files), await start(db.url, bus.url, files)]) {
         const headers = { authorization: `Bearer ${await token(7)}` };
         const client = await socket(`${url.replace("http", "ws")}/ws/notifications/`, { headers });
         await client.find("ready");
@@ -54,7 +54,7 @@ function testOver(name: EngineName): void {
         await client.find((frame) => frame.data?.message === `to ${url}`, 2_000);
         assert.is((await fetch(`${url}/readyz`)).status, 200);
       }
-      const refusal = await start(db.url, wrong, other).then(() => "it started", String);
+      const refusal = await start(db.url, wrong.url, other).then(() => "it started", String);
       assert.match(refusal, /refuses \(.*altnames.*\): correct the certificate/);
     } finally {
       await endServers();
@@ -63,6 +63,26 @@ function testOver(name: EngineName): void {
       other.remove();
     }
   });
+
+  if (name === "nats") {
+    test("where the server asks for TLS and the address does not, the certificate must be for the address", async () => {
+      const db = await database();
+      const other = certificate("DNS:localhost");
+      const [bus, wrong] = [await engine(name, { tls: files }), await engine(name, { tls: other })];
+      const plain = ({ port }: Engine): string => `nats://127.0.0.1:${port}`;
+      try {
+        const { url } = await start(db.url, plain(bus), files);
+        assert.is((await fetch(`${url}/readyz`)).status, 200);
+        const refusal = await start(db.url, plain(wrong), other).then(() => "it started", String);
+        assert.match(refusal, /refuses \(.*altnames.*\): correct the certificate/);
+      } finally {
+        await endServers();
+        await Promise.all([bus.stop("SIGKILL"), wrong.stop("SIGKILL")]);
+        await db.drop();
+        other.remove();
+      }
+    });
+  }
 
   test("one that is not trusted is refused with what to do", async () => {
     const bus = await engine(name, { tls: files });
