@@ -53,6 +53,9 @@ export const CERTIFICATE: RegExp = /^(ERR_TLS_CERT\w*|CERT_HAS_EXPIRED|\w*SELF_S
 export const CERTIFICATE_CURE =
   "correct the certificate or the address in BUS_URL, or have Node trust its authority (NODE_EXTRA_CA_CERTS)";
 
+/** The host of an address as sockets take it: an IPv6 address without its brackets. */
+export const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[(.*)\]$/, "$1");
+
 /** The address of the engine. Its mistakes are told without the address, which may hold a password. */
 export function parseAddress(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null;

@@ -4,7 +4,15 @@
  */
 import { connect as connectTcp } from "node:net";
 import { describe, TidingsError } from "../errors.ts";
-import { CERTIFICATE, CERTIFICATE_CURE, type DialOptions, type Link, loadClient, parseAddress } from "./link.ts";
+import {
+  CERTIFICATE,
+  CERTIFICATE_CURE,
+  type DialOptions,
+  hostOf,
+  type Link,
+  loadClient,
+  parseAddress,
+} from "./link.ts";
 import { subjectOf } from "./subject.ts";
 
 const PORT = 4222;
@@ -23,9 +31,9 @@ function addressesIn(text: string): URL[] {
  * Resolves when a NATS server greets there, with whether it has TLS. The client leaves its socket open for ever when a
  * server accepts and says nothing (a frozen one), and cannot be stopped while it waits for that.
  */
-function greeted({ hostname, port }: URL, signal: AbortSignal): Promise<boolean> {
+function greeted(address: URL, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    const socket = connectTcp({ host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port || PORT) });
+    const socket = connectTcp({ host: hostOf(address), port: Number(address.port || PORT) });
     let greeting = "";
     const end = (error?: Error): void => {
       signal.removeEventListener("abort", abort);
@@ -82,14 +90,14 @@ function explained({ errors }: Client, thrown: unknown): Error {
 }
 
 function connectTo(client: Client, { address, isSecure }: Choice): ReturnType<Client["connect"]> {
-  const { host, hostname, username, password } = address;
+  const { host, username, password } = address;
   const [user, pass] = [decodeURIComponent(username), decodeURIComponent(password)];
   return client.connect({
     servers: host,
     // A name alone is a token, as the NATS tools have it.
     ...(user && pass ? { user, pass } : user ? { token: user } : {}),
     // The client gives TLS no name where it is an address; without one the certificate would be checked for localhost.
-    ...(isSecure ? { tls: { host: hostname.replace(/^\[(.*)\]$/, "$1") } as object } : {}),
+    ...(isSecure ? { tls: { host: hostOf(address) } as object } : {}),
     reconnect: false,
     timeout: CONNECT_MS,
     noAsyncTraces: true,

@@ -4,7 +4,15 @@
  * what was missed.
  */
 import { describe, TidingsError } from "../errors.ts";
-import { CERTIFICATE, CERTIFICATE_CURE, type DialOptions, type Link, loadClient, parseAddress } from "./link.ts";
+import {
+  CERTIFICATE,
+  CERTIFICATE_CURE,
+  type DialOptions,
+  hostOf,
+  type Link,
+  loadClient,
+  parseAddress,
+} from "./link.ts";
 import { channelOf } from "./subject.ts";
 
 /**
@@ -65,7 +73,7 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
     // A timer for each command would cost more than the command; keep.ts watches the connection as a whole.
     commandOptions: { timeout: undefined },
     socket: {
-      host: address.hostname.replace(/^\[(.*)\]$/, "$1"),
+      host: hostOf(address),
       port: Number(address.port || 6379),
       ...(isSecure ? { tls: true } : {}),
       connectTimeout: CONNECT_MS,

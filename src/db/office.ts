@@ -9,7 +9,7 @@ import type { Sql } from "./client.ts";
 const LOCK_CLASS = 1953063017;
 
 export const OFFICE = {
-  /** Announces for busy writers, and keeps house (db/relay.ts). Keys 1 to 3 are the writers' own. */
+  /** Announces for busy writers, keeps house (db/relay.ts), and with FEED=wal reads the WAL. Keys 1 to 3 are the writers' own. */
   relay: 0,
   /** Tells writers that the WAL is read for all who want to hear (feed/claims.ts). */
   walFed: 4,

@@ -1,4 +1,7 @@
-/** What a database must have so that its WAL can be read: looked at before it is tried, because Postgres tells one thing at a time. */
+/**
+ * What a database must have so that its WAL can be read: looked at before it is tried, because Postgres tells one thing
+ * at a time.
+ */
 import { TidingsError } from "../errors.ts";
 import type { Sql } from "./client.ts";
 

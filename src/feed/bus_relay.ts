@@ -27,14 +27,11 @@ const MOST_BYTES = 64 * 1024;
 
 export function createBusRelay({ bus, ...options }: WayOptions & { readonly bus: Bus }): BusRelay {
   const { claims, log } = options;
-  const forwarder = createForwarder({
+  const forwarder = createForwarder(options, {
     outlet: createBusOutlet(bus, options.connection),
     format: relayedOf,
     mostBytes: MOST_BYTES,
-    claims,
     roles: { reading: "publishes", resting: "apart" },
-    log,
-    wal: { ...options, url: options.listenUrl },
   });
   let isStopped = false;
   let taking: Promise<void> | undefined;

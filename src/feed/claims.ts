@@ -4,8 +4,8 @@
  * at once, because it announces for them (`announcing`), the relay of a bus only while nobody hears by NOTIFY. So feeds
  * can be mixed and switched one instance at a time, and a feed that fails falls back.
  *
- * Whoever hears by NOTIFY looks into the tables when somebody else announces than did a heartbeat ago, and until then
- * nobody does: at most one heartbeat of the relay of a bus.
+ * Whoever hears by NOTIFY looks into the tables when somebody else announces than did a heartbeat ago, and again and again
+ * while nobody announces: until the relay of a bus has given `walFed` back, at its next heartbeat.
  */
 import type { Sql } from "../db/client.ts";
 import {
@@ -31,7 +31,7 @@ export interface Claims {
   connected(connection: Sql): Promise<void>;
   lost(): void;
   plays(role: Role): void;
-  /** Every few seconds: gives way to those who depend on NOTIFY, or takes over from one that is gone. */
+  /** Every heartbeat: gives way to those who depend on NOTIFY, or takes over from one that is gone. */
   beat(): Promise<void>;
   /** Whether, at the last heartbeat, another instance announced what it reads from the WAL. */
   readonly announced: boolean;

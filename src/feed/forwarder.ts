@@ -7,24 +7,22 @@ import { isTooBig } from "../bus/size.ts";
 import type { Told } from "../db/wal.ts";
 import { atMost } from "../deadline.ts";
 import { describe } from "../errors.ts";
-import type { ServiceLog } from "../log.ts";
 import { parseEnvelopes } from "../protocol/envelope.ts";
 import { briefEnvelopeOf, type Stored, storedOf } from "../protocol/stored.ts";
-import type { Claims, Role } from "./claims.ts";
+import type { Role } from "./claims.ts";
 import { createQueue, type Outlet, SEEN } from "./queue.ts";
-import { createWalSource, type WalSource, type WalSourceOptions } from "./wal_source.ts";
+import { createWalSource, type WalSource } from "./wal_source.ts";
+import type { WayOptions } from "./way.ts";
 
-export interface ForwarderOptions {
+/** Where it hands on to, and how. */
+export interface Target {
   readonly outlet: Outlet;
   /** How an entry travels there. */
   readonly format: (entry: Stored) => string;
   /** Of a message. Longer entries are read by those who have streams for them. */
   readonly mostBytes: number;
-  readonly claims: Pick<Claims, "plays">;
   /** What this instance is while it reads the WAL, and what it is while it does not forward. */
   readonly roles: { readonly reading: Role; readonly resting: Role };
-  readonly wal: Omit<WalSourceOptions, "onCommit" | "changed">;
-  readonly log: ServiceLog;
 }
 
 export interface Forwarder {
@@ -44,17 +42,19 @@ export interface Forwarder {
 /** Reading begins when all transactions that were open have ended. */
 const LATE_MS = 5_000;
 
-export function createForwarder(options: ForwarderOptions): Forwarder {
-  const { outlet, claims, roles, wal, log } = options;
+export function createForwarder(options: WayOptions, target: Target): Forwarder {
+  const { claims, log } = options;
+  const { outlet, roles } = target;
   const queue = createQueue(outlet, (error) => log.warn({ err: error }, "handing on entries failed"));
   let active: WalSource | undefined;
   let ending: Promise<unknown> = Promise.resolve();
 
   function begin(): void {
     const source: WalSource = createWalSource({
-      ...wal,
+      ...options,
+      url: options.listenUrl,
       onCommit(xid, told) {
-        const messages = told?.flatMap((one) => messagesOf(one, options));
+        const messages = told?.flatMap((one) => messagesOf(one, target));
         if (messages) queue.put(xid, messages);
         else queue.lost();
       },
@@ -95,7 +95,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     get readsWal() {
       return active?.up === true;
     },
-    heard: (text) => queue.put(SEEN, messagesOf(text, options)),
+    heard: (text) => queue.put(SEEN, messagesOf(text, target)),
     missed() {
       if (active) queue.lost();
     },
@@ -107,7 +107,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
   };
 }
 
-function messagesOf(told: Told, { format, mostBytes }: ForwarderOptions): BusMessage[] {
+function messagesOf(told: Told, { format, mostBytes }: Target): BusMessage[] {
   if (typeof told === "string") {
     return parseEnvelopes(told).map((envelope) => ({ group: envelope.group, text: JSON.stringify(envelope) }));
   }

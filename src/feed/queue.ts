@@ -6,6 +6,7 @@
 import { backoff } from "../backoff.ts";
 import type { BusMessage } from "../bus/bus.ts";
 import { readSnapshot } from "../db/snapshot.ts";
+import { sleep } from "../deadline.ts";
 import { EVERYONE, SWEEP } from "./ear.ts";
 
 /** What is handed on as a whole. */
@@ -43,41 +44,39 @@ const RETRY = { baseMs: 50, capMs: 2_000 };
 
 /** Those that a snapshot sees, and the others. */
 export function split(loads: readonly Load[], snapshot: string): [seen: Load[], unseen: Load[]] {
-  const isSeen = readSnapshot(snapshot);
-  const seen = loads.filter(({ xid }) => xid === SEEN || isSeen(xid));
-  return [seen, loads.filter((load) => !seen.includes(load))];
+  const isOver = readSnapshot(snapshot);
+  const isSeen = ({ xid }: Load): boolean => xid === SEEN || isOver(xid);
+  return [loads.filter(isSeen), loads.filter((load) => !isSeen(load))];
 }
-
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export function createQueue(outlet: Outlet, failed: (error: unknown) => void): Queue {
   const retry = backoff(RETRY);
+  const stopping = new AbortController();
   let waiting: Load[] = [];
+  /** Messages in `waiting`. */
   let size = 0;
   let unseenMs = UNSEEN.least;
-  let isStopped = false;
   let running: Promise<void> | undefined;
 
-  function refill(rest: readonly Load[]): void {
-    waiting = [...rest, ...waiting];
+  function fill(loads: Load[]): void {
+    waiting = loads;
     size = waiting.reduce((sum, { messages }) => sum + messages.length, 0);
   }
 
   /** Resolves with how long to wait before the next. */
   async function hand(): Promise<number> {
     const loads = waiting;
-    waiting = [];
-    size = 0;
+    fill([]);
     try {
       const rest = await outlet.hand(loads);
       retry.reset();
-      refill(rest);
+      fill([...rest, ...waiting]);
       const isUnseen = rest.some(({ xid }) => xid !== SEEN);
       unseenMs = isUnseen ? Math.min(unseenMs * 2, UNSEEN.most) : UNSEEN.least;
       return isUnseen ? unseenMs : loads.length > MANY ? GATHER_MS : 0;
     } catch (error) {
       failed(error);
-      refill([LOST]);
+      fill([LOST, ...waiting]);
       return retry.next();
     }
   }
@@ -87,17 +86,15 @@ export function createQueue(outlet: Outlet, failed: (error: unknown) => void): Q
     await Promise.resolve();
     while (waiting.length > 0 && outlet.up) {
       const pauseMs = await hand();
-      if (isStopped && pauseMs > GATHER_MS) break;
-      if (pauseMs > 0) await wait(pauseMs);
+      if (stopping.signal.aborted && pauseMs > GATHER_MS) break;
+      if (pauseMs > 0) await sleep(pauseMs, stopping.signal);
     }
-    if (waiting.length > 0) waiting = [LOST];
+    if (waiting.length > 0) fill([LOST]);
   }
 
   function add(load: Load): void {
-    if (size + load.messages.length > MOST_WAITING) {
-      waiting = [LOST];
-      size = 1;
-    } else {
+    if (size + load.messages.length > MOST_WAITING) fill([LOST]);
+    else {
       waiting.push(load);
       size += load.messages.length;
     }
@@ -110,7 +107,7 @@ export function createQueue(outlet: Outlet, failed: (error: unknown) => void): Q
     put: (xid, messages) => add({ xid, messages }),
     lost: () => add(LOST),
     async stop() {
-      isStopped = true;
+      stopping.abort();
       await running;
     },
   };

@@ -7,15 +7,12 @@ import { createForwarder } from "./forwarder.ts";
 import { LISTENING, type Way, type WayOptions } from "./way.ts";
 
 export function walWay(options: WayOptions): Way {
-  const { sql, claims, log, heard, connection } = options;
-  const forwarder = createForwarder({
+  const { sql, claims, heard, connection } = options;
+  const forwarder = createForwarder(options, {
     outlet: createAnnouncer(connection),
     format: envelopeOf,
     mostBytes: MOST_BYTES,
-    claims,
     roles: { reading: "announces", resting: "hears" },
-    log,
-    wal: { ...options, url: options.listenUrl },
   });
   let isStopped = false;
   return {

@@ -1,4 +1,7 @@
-/** How an instance hears of new entries, behind one interface: by NOTIFY from the writers (here), by NOTIFY from who reads the WAL, over a bus. */
+/**
+ * How an instance hears of new entries, behind one interface: by NOTIFY from the writers (here), by NOTIFY from who reads
+ * the WAL, over a bus.
+ */
 import type { Sql } from "../db/client.ts";
 import type { Claims } from "./claims.ts";
 import type { FeedOptions } from "./feed.ts";

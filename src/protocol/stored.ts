@@ -36,7 +36,10 @@ export function storedOf(row: Columns): Stored {
     userId: row.user_id!,
     id,
     event,
-    eventType: event === null ? "" : String((JSON.parse(event) as { type?: unknown }).type),
+    // parsed for those who ask
+    get eventType() {
+      return event === null ? "" : String((JSON.parse(event) as { type?: unknown }).type);
+    },
     notification: notificationOf(row, id, createdAt),
     streamed: row.streamed !== "f",
     createdAt,

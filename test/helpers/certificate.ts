@@ -16,25 +16,12 @@ export interface Certificate {
 export function certificate(address = "IP:127.0.0.1"): Certificate {
   const folder = mkdtempSync(join(tmpdir(), "tidings-tls-"));
   const file = (name: string): string => join(folder, name);
-  const openssl = (...args: string[]): void => void execFileSync("openssl", args, { cwd: folder, stdio: "pipe" });
-  const fresh = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-  openssl(
-    "req",
-    "-x509",
-    ...fresh,
-    "-keyout",
-    "ca.key",
-    "-out",
-    "ca.pem",
-    "-days",
-    "2",
-    "-subj",
-    "/CN=authority of a test",
-  );
-  openssl("req", ...fresh, "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=engine of a test");
+  const openssl = (line: string): void => void execFileSync("openssl", line.split(" "), { cwd: folder, stdio: "pipe" });
+  const fresh = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+  openssl(`req -x509 ${fresh} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority`);
+  openssl(`req ${fresh} -keyout key.pem -out request.pem -subj /CN=engine`);
   writeFileSync(file("names"), `subjectAltName=${address}\n`);
-  const signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"];
-  openssl("x509", "-req", "-in", "request.pem", "-out", "cert.pem", ...signed);
+  openssl("x509 -req -in request.pem -out cert.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names");
   return {
     cert: file("cert.pem"),
     key: file("key.pem"),

@@ -7,13 +7,20 @@ import type { TidingsError } from "../../src/errors.ts";
 import { recordedBus, stopBuses } from "../helpers/bus.ts";
 import { type Certificate, certificate } from "../helpers/certificate.ts";
 import { closeClients, socket } from "../helpers/clients.ts";
-import { database } from "../helpers/database.ts";
+import { database, type TestDatabase } from "../helpers/database.ts";
 import { ENGINE_PACKAGES, type Engine, type EngineName, engine, engineProgram } from "../helpers/engine.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { token } from "../helpers/instance.ts";
 import { findProgram } from "../helpers/program.ts";
 import { store } from "../helpers/streams.ts";
 import { endServers, type Server, server } from "../model/fleet.ts";
+
+interface Scene {
+  readonly db: TestDatabase;
+  readonly bus: Engine;
+  readonly wrong: Engine;
+  readonly other: Certificate;
+}
 
 const TIMING = { sweepMs: [60_000, 60_000] } as const;
 
@@ -41,11 +48,23 @@ function testOver(name: EngineName): void {
     }
   }
 
-  test("a certificate that is trusted carries entries between instances; one for another name does not", async () => {
+  /** A database, an engine with a certificate for its address, and one with a certificate for `elsewhere`. */
+  async function withEngines(elsewhere: string, work: (scene: Scene) => Promise<void>): Promise<void> {
     const db = await database();
-    const other = certificate("DNS:elsewhere.test");
+    const other = certificate(elsewhere);
     const [bus, wrong] = [await engine(name, { tls: files }), await engine(name, { tls: other })];
     try {
+      await work({ db, bus, wrong, other });
+    } finally {
+      await endServers();
+      await Promise.all([bus.stop("SIGKILL"), wrong.stop("SIGKILL")]);
+      await db.drop();
+      other.remove();
+    }
+  }
+
+  test("a certificate that is trusted carries entries between instances; one for another name does not", () =>
+    withEngines("DNS:elsewhere.test", async ({ db, bus, wrong, other }) => {
       for (const { url } of [await start(db.url, bus.url, files), await start(db.url, bus.url, files)]) {
         const headers = { authorization: `Bearer ${await token(7)}` };
         const client = await socket(`${url.replace("http", "ws")}/ws/notifications/`, { headers });
@@ -56,32 +75,17 @@ function testOver(name: EngineName): void {
       }
       const refusal = await start(db.url, wrong.url, other).then(() => "it started", String);
       assert.match(refusal, /refuses \(.*altnames.*\): correct the certificate/);
-    } finally {
-      await endServers();
-      await Promise.all([bus.stop("SIGKILL"), wrong.stop("SIGKILL")]);
-      await db.drop();
-      other.remove();
-    }
-  });
+    }));
 
   if (name === "nats") {
-    test("where the server asks for TLS and the address does not, the certificate must be for the address", async () => {
-      const db = await database();
-      const other = certificate("DNS:localhost");
-      const [bus, wrong] = [await engine(name, { tls: files }), await engine(name, { tls: other })];
-      const plain = ({ port }: Engine): string => `nats://127.0.0.1:${port}`;
-      try {
+    test("where the server asks for TLS and the address does not, the certificate must be for the address", () =>
+      withEngines("DNS:localhost", async ({ db, bus, wrong, other }) => {
+        const plain = ({ port }: Engine): string => `nats://127.0.0.1:${port}`;
         const { url } = await start(db.url, plain(bus), files);
         assert.is((await fetch(`${url}/readyz`)).status, 200);
         const refusal = await start(db.url, plain(wrong), other).then(() => "it started", String);
         assert.match(refusal, /refuses \(.*altnames.*\): correct the certificate/);
-      } finally {
-        await endServers();
-        await Promise.all([bus.stop("SIGKILL"), wrong.stop("SIGKILL")]);
-        await db.drop();
-        other.remove();
-      }
-    });
+      }));
   }
 
   test("one that is not trusted is refused with what to do", async () => {

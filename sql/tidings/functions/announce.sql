@@ -76,8 +76,8 @@ return pg_try_advisory_xact_lock(1953063017, 1) or pg_try_advisory_xact_lock(195
   or pg_try_advisory_xact_lock(1953063017, 3) or pg_try_advisory_xact_lock_shared(1953063017, 0);
 
 -- Whether the WAL is read (by the relay of FEED=wal, or that of a bus): its session holds key 4 exclusively, and does so
--- only while all who want to hear are told by it. Stored entries then need no announcement, they are decoded from the table. Where it is
--- false it stays false for this transaction, which from then on holds the key shared.
+-- only while all who want to hear are told by it. Stored entries then need no announcement, they are decoded from the
+-- table. Where it is false it stays false for this transaction, which from then on holds the key shared.
 create or replace function tidings.fed_by_wal() returns boolean
 language sql volatile
 return not pg_try_advisory_xact_lock_shared(1953063017, 4);
