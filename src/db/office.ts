@@ -9,7 +9,7 @@ import type { Sql } from "./client.ts";
 const LOCK_CLASS = 1953063017;
 
 export const OFFICE = {
-  /** Announces for busy writers, keeps house (db/relay.ts), and with FEED=wal reads the WAL. Keys 1 to 3 are the writers' own. */
+  /** Announces for busy writers, and keeps house (db/relay.ts). Keys 1 to 3 are the writers' own. */
   relay: 0,
   /** Tells writers that the WAL is read for all who want to hear (feed/claims.ts). */
   walFed: 4,
@@ -17,11 +17,14 @@ export const OFFICE = {
   needsNotify: 5,
   /** Publishes to the bus (feed/bus_relay.ts). */
   busRelay: 6,
-  /** Announces by NOTIFY what it reads from the WAL. */
+  /** Reads the WAL for FEED=wal, and announces it by NOTIFY (feed/wal_way.ts). */
   announcing: 7,
 } as const;
 
 export type Office = (typeof OFFICE)[keyof typeof OFFICE];
+
+/** An instance asks something every 5 s at least. */
+const ABSENT_MS = 10_000;
 
 /** How an office is held: by one instance alone, or shared. Writers hold keys shared for the length of a commit. */
 type Mode = "ExclusiveLock" | "ShareLock";
@@ -29,6 +32,10 @@ type Mode = "ExclusiveLock" | "ShareLock";
 const locks = (sql: Sql, mode: Mode): PendingQuery<Row[]> => sql`
   select objid::int as office, pid from pg_locks where locktype = 'advisory' and classid = ${LOCK_CLASS} and objsubid = 2
     and granted and mode = ${mode} and database = (select oid from pg_database where datname = current_database())`;
+
+/** Milliseconds for a session in pg_stat_activity; null for one at work. Sessions of other roles are seen by members of pg_read_all_stats only. */
+const idleMs = (sql: Sql): PendingQuery<Row[]> =>
+  sql`case when state = 'idle' then extract(epoch from clock_timestamp() - state_change)::float8 * 1000 end`;
 
 /** Takes the office where nobody holds it. Waits at most 50 ms. */
 export async function takeOffice(connection: Sql, office: Office): Promise<boolean> {
@@ -73,8 +80,27 @@ export async function isShared(sql: Sql, office: Office): Promise<boolean> {
   return row!.yes;
 }
 
-/** The offices that are held, each with its holder's process id. */
-export async function holders(sql: Sql): Promise<Partial<Record<Office, number>>> {
-  const rows = await sql<{ office: Office; pid: number }[]>`${locks(sql, "ExclusiveLock")}`;
-  return Object.fromEntries(rows.map(({ office, pid }) => [office, pid]));
+export interface Holder {
+  /** The process id of its session. */
+  readonly pid: number;
+  /** Since the last thing it asked was answered; null while something is being done, or where that is not to be seen. */
+  readonly idleMs: number | null;
+}
+
+/** The offices that are held. */
+export async function holders(sql: Sql): Promise<Partial<Record<Office, Holder>>> {
+  const rows = await sql<({ office: Office } & Holder)[]>`
+    select office, pid, ${idleMs(sql)} as "idleMs"
+    from (${locks(sql, "ExclusiveLock")}) held left join pg_stat_activity using (pid)`;
+  return Object.fromEntries(rows.map(({ office, ...holder }) => [office, holder]));
+}
+
+/**
+ * Ends the sessions of holders that are there and do not run (a stopped process, a paused machine): their offices are free
+ * at once, and whatever they do later, they cannot say it in that office. Where the role may not, nothing is done.
+ */
+export async function endAbsent(sql: Sql): Promise<void> {
+  await sql`
+    select pg_terminate_backend(pid) from (${locks(sql, "ExclusiveLock")}) held join pg_stat_activity using (pid)
+    where ${idleMs(sql)} > ${ABSENT_MS} and pg_has_role(usesysid, 'usage')`;
 }

@@ -1,18 +1,22 @@
 /** NOTIFY as an outlet: what one instance reads from the WAL is announced to all, many envelopes at a time. */
-import type { Sql } from "../db/client.ts";
 import { TidingsError } from "../errors.ts";
 import { EVERYONE, SWEEP } from "./ear.ts";
 import { type Load, type Outlet, SEEN, split } from "./queue.ts";
+import { alive, type WayOptions } from "./way.ts";
 
-/** Postgres takes 7,999 bytes. Two of them are the brackets of an array. */
+/** Postgres takes 7,999 bytes. Two of them are the brackets of an array, some for the mark. */
 const MOST_NOTIFY_BYTES = 7_900;
 export const MOST_BYTES: number = MOST_NOTIFY_BYTES - 2;
+/** What comes from a writer never begins with it, and to JSON it is nothing. */
+const MARK = " ";
 
 const encoder = new TextEncoder();
 const buffer = new Uint8Array(MOST_NOTIFY_BYTES);
 
-/** @param connection the LISTEN connection; one of the pool while there is none */
-export function createAnnouncer(connection: () => Sql): Outlet {
+/** Whether the text of a NOTIFY is of who reads the WAL, and not of a writer. */
+export const isFromWal = (text: string): boolean => text.startsWith(MARK);
+
+export function createAnnouncer(connection: WayOptions["connection"]): Outlet {
   /** Null, or the snapshot in which not all was seen: then nothing was announced. */
   async function announce(loads: readonly Load[]): Promise<string | null> {
     const messages = loads.flatMap((load) => load.messages);
@@ -21,12 +25,14 @@ export function createAnnouncer(connection: () => Sql): Outlet {
     const texts = [...pack(envelopes), ...(envelopes.length < messages.length ? [SWEEP] : [])];
     const xids = `{${loads.map(({ xid }) => xid).filter((xid) => xid !== SEEN)}}`;
     // no JSON text holds a line break
-    const [row] = await connection()<{ unseen: string | null }[]>`
+    const [row] = await alive(connection)<{ unseen: string | null }[]>`
       select tidings.announce_decoded(${xids}::text::bigint[], ${texts.join("\n")}) as unseen`;
     return row!.unseen;
   }
   return {
-    up: true,
+    get up() {
+      return connection() !== null;
+    },
     async hand(loads) {
       const snapshot = await announce(loads);
       if (snapshot === null) return [];
@@ -38,20 +44,24 @@ export function createAnnouncer(connection: () => Sql): Outlet {
   };
 }
 
-/** Into as few arrays as fit a NOTIFY, in order. */
+/** Into as few arrays as fit a NOTIFY, in order; each envelope fits one. */
 function pack(envelopes: readonly string[]): string[] {
   const texts: string[] = [];
   let first = 0;
   let size = 1;
+  const end = (at: number): void => {
+    if (at > first) texts.push(`${mark(texts.length)}[${envelopes.slice(first, at).join()}]`);
+    first = at;
+    size = 1;
+  };
   for (const [at, envelope] of envelopes.entries()) {
     const more = encoder.encodeInto(envelope, buffer).written + 1;
-    if (size + more > MOST_NOTIFY_BYTES) {
-      texts.push(`[${envelopes.slice(first, at).join()}]`);
-      first = at;
-      size = 1;
-    }
+    if (size + more > MOST_NOTIFY_BYTES) end(at);
     size += more;
   }
-  if (first < envelopes.length) texts.push(`[${envelopes.slice(first).join()}]`);
+  end(envelopes.length);
   return texts;
 }
+
+/** Of equal NOTIFYs of one transaction Postgres keeps one: no two of ours are. */
+const mark = (n: number): string => MARK + n.toString(2).replaceAll("0", " ").replaceAll("1", "\t");

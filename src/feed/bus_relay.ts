@@ -7,6 +7,7 @@ import type { Bus } from "../bus/bus.ts";
 import type { Sql } from "../db/client.ts";
 import { leaveOffice, OFFICE, takeOffice } from "../db/office.ts";
 import { relayedOf } from "../protocol/relayed.ts";
+import { isFromWal } from "./announcer.ts";
 import { createBusOutlet } from "./bus_outlet.ts";
 import { createForwarder, type Forwarder } from "./forwarder.ts";
 import type { WayOptions } from "./way.ts";
@@ -26,7 +27,7 @@ export interface BusRelay extends Pick<Forwarder, "active" | "readsWal" | "misse
 const MOST_BYTES = 64 * 1024;
 
 export function createBusRelay({ bus, ...options }: WayOptions & { readonly bus: Bus }): BusRelay {
-  const { claims, log } = options;
+  const { log } = options;
   const forwarder = createForwarder(options, {
     outlet: createBusOutlet(bus, options.connection),
     format: relayedOf,
@@ -75,7 +76,7 @@ export function createBusRelay({ bus, ...options }: WayOptions & { readonly bus:
     },
     heard(text) {
       // another announces what this one reads itself
-      if (!(forwarder.readsWal && claims.announced)) forwarder.heard(text);
+      if (!(forwarder.readsWal && isFromWal(text))) forwarder.heard(text);
     },
     missed: forwarder.missed,
     async resign() {

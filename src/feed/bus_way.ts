@@ -11,7 +11,7 @@ import type { Way, WayOptions } from "./way.ts";
 const PATIENCE_MS = 5_000;
 
 export function busWay(options: WayOptions): Way {
-  const { sql, busUrl, log, relayed, swept, changed } = options;
+  const { sql, busUrl, log, relayed, sweeper, changed } = options;
   let bus: Bus | undefined;
   let ear: Ear | undefined;
   let relay: BusRelay | undefined;
@@ -22,10 +22,10 @@ export function busWay(options: WayOptions): Way {
     return openBus({
       url: busUrl!,
       prefix: await prefixOf(sql),
-      onMessage: (text) => (text === SWEEP ? swept() : relayed(text)),
+      onMessage: (text) => (text === SWEEP ? sweeper.soon() : relayed(text)),
       onUp() {
         relay?.missed();
-        swept();
+        sweeper.now();
         changed();
       },
       onDown(error) {
@@ -33,7 +33,7 @@ export function busWay(options: WayOptions): Way {
           ?.resign()
           .catch((cause: unknown) => log.warn({ err: cause }, "the bus relay's office was not given back"));
         changed();
-        swept();
+        sweeper.now();
         log.warn({ err: error }, "the bus is down; streams stay open and catch up when it is back");
       },
     });
@@ -49,12 +49,11 @@ export function busWay(options: WayOptions): Way {
     get listens() {
       return relay?.active === true;
     },
-    relays: true,
     notified: (text) => relay?.heard(text),
     async start() {
       bus = await open();
       if (isStopped) throw new TidingsError("unavailable", "It was stopped while it was starting.");
-      ear = createEar(bus, swept);
+      ear = createEar(bus, sweeper.now);
       relay = createBusRelay({ bus, ...options });
       const starting = bus.start();
       if (await atMost(PATIENCE_MS, starting)) await starting;

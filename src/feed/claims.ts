@@ -1,11 +1,12 @@
 /**
  * What this instance tells the others about NOTIFY, by offices on its LISTEN connection (db/office.ts). Who hears by
- * NOTIFY holds `needsNotify`. Who reads the WAL takes `walFed`, by which writers stop announcing: the relay of FEED=wal
- * at once, because it announces for them (`announcing`), the relay of a bus only while nobody hears by NOTIFY. So feeds
- * can be mixed and switched one instance at a time, and a feed that fails falls back.
+ * NOTIFY holds `needsNotify`. Who reads the WAL takes `walFed`, by which writers stop announcing: the one that announces
+ * for them (FEED=wal) at once, the relay of a bus only while nobody hears by NOTIFY. So feeds can be mixed and switched
+ * one instance at a time, and a feed that fails falls back.
  *
  * Whoever hears by NOTIFY looks into the tables when somebody else announces than did a heartbeat ago, and again and again
- * while nobody announces: until the relay of a bus has given `walFed` back, at its next heartbeat.
+ * while nobody announces: until the relay of a bus has given `walFed` back, at its next heartbeat, or while the one that
+ * announces is there and does not run.
  */
 import type { Sql } from "../db/client.ts";
 import {
@@ -33,8 +34,6 @@ export interface Claims {
   plays(role: Role): void;
   /** Every heartbeat: gives way to those who depend on NOTIFY, or takes over from one that is gone. */
   beat(): Promise<void>;
-  /** Whether, at the last heartbeat, another instance announced what it reads from the WAL. */
-  readonly announced: boolean;
   /** Gives back what is held, so that writers announce again before the others find out. */
   stop(): Promise<void>;
 }
@@ -47,6 +46,8 @@ export interface ClaimsOptions {
 
 const WRITERS = 0;
 const NOBODY = -1;
+/** Who reads the WAL asks something every second: one that has not for so long announces nothing either. */
+const ABSENT_MS = 3_000;
 const SILENT_MS = 500;
 /** The longest that a commit which counted on another announcer is expected to take. */
 const LATE_MS = 2_000;
@@ -61,7 +62,6 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   let isHearing = false;
   /** Who announces: the pid of a relay, WRITERS or NOBODY; undefined before the first look. */
   let announcer: number | undefined;
-  let isAnnounced = false;
   let isStopped = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let settling: Promise<void> = Promise.resolve();
@@ -69,27 +69,19 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   async function settle(on: Sql): Promise<void> {
     const needs = role === "hears" || role === "announces";
     if (role !== "announces" && role !== "publishes") await give(on, OFFICE.walFed);
-    if (role !== "announces") await give(on, OFFICE.announcing);
     if (isHearing !== needs) {
       await (needs ? shareOffice : unshareOffice)(on, OFFICE.needsNotify);
       isHearing = needs;
     }
-    if (role === "announces") {
-      await take(on, OFFICE.announcing);
-      await take(on, OFFICE.walFed);
-    }
-    if (role === "publishes") await weigh(on);
+    if (role === "announces") await take(on, OFFICE.walFed);
+    if (role === "publishes") await ((await isShared(on, OFFICE.needsNotify)) ? give : take)(on, OFFICE.walFed);
     if (needs) await watch(on);
-  }
-
-  async function weigh(on: Sql): Promise<void> {
-    await ((await isShared(on, OFFICE.needsNotify)) ? give : take)(on, OFFICE.walFed);
-    isAnnounced = (await holders(on))[OFFICE.announcing] !== undefined;
   }
 
   async function watch(on: Sql): Promise<void> {
     const { [OFFICE.walFed]: silencer, [OFFICE.announcing]: relay } = await holders(on);
-    const now = silencer === undefined ? WRITERS : (relay ?? NOBODY);
+    const isAtWork = relay && (relay.idleMs ?? 0) < ABSENT_MS;
+    const now = !silencer ? WRITERS : isAtWork ? relay.pid : NOBODY;
     const isNews = announcer !== undefined && now !== announcer;
     announcer = now;
     if (!isNews && now !== NOBODY) return;
@@ -141,9 +133,6 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
       void settleSoon();
     },
     beat: settleSoon,
-    get announced() {
-      return isAnnounced;
-    },
     async stop() {
       isStopped = true;
       role = "apart";

@@ -5,9 +5,12 @@
  */
 import type { Sql } from "../db/client.ts";
 import { createListener } from "../db/listener.ts";
+import { endAbsent } from "../db/office.ts";
 import { createRelay, type Relay } from "../db/relay.ts";
+import { atMost } from "../deadline.ts";
 import type { ServiceLog } from "../log.ts";
 import { PRESENCE_LOCK } from "../worker/presence.ts";
+import { isFromWal } from "./announcer.ts";
 import { busWay } from "./bus_way.ts";
 import { createClaims } from "./claims.ts";
 import { SWEEP } from "./ear.ts";
@@ -59,6 +62,8 @@ export interface Feed {
 
 /** An instance that reads the WAL for others is to be replaced within two seconds when it dies. */
 const BEAT_MS = 1_000;
+/** How long a stop waits for what is still to be handed on. */
+const LEAVE_MS = 3_000;
 /** While the bus is away the sweep is all that finds new entries. */
 const OUTAGE_SWEEP_MS = [1_000, 2_000] as const;
 
@@ -84,8 +89,8 @@ export function createFeed(options: FeedOptions): Feed {
   const way: Way = { notify: notifyWay, wal: walWay, bus: busWay }[kind]({
     ...options,
     claims,
-    swept: sweeper.now,
-    connection: () => listener.sql ?? sql,
+    sweeper,
+    connection: () => listener.sql,
     changed: () => weigh(),
   });
   const listener = createListener({
@@ -94,9 +99,10 @@ export function createFeed(options: FeedOptions): Feed {
     beatMs: options.beatMs ?? (kind === "notify" ? undefined : BEAT_MS),
     beatTimeoutMs: options.beatTimeoutMs,
     onPayload(text) {
-      if (way.relays) relay.noticed();
+      // a writer that notifies may have kept others from it
+      if (!isFromWal(text)) relay.noticed();
       if (text !== SWEEP) return way.notified(text);
-      sweeper.now();
+      sweeper.soon();
       way.missed();
     },
     onUp() {
@@ -115,9 +121,10 @@ export function createFeed(options: FeedOptions): Feed {
   });
 
   async function beat(connection: Sql): Promise<void> {
+    await endAbsent(connection);
     // who relays must hear that there is something to relay
     if (way.listens) await relay.beat(connection);
-    await way.beat(connection, relay.elected);
+    await way.beat(connection);
     await claims.beat();
   }
 
@@ -150,8 +157,8 @@ export function createFeed(options: FeedOptions): Feed {
       isStopped = true;
       sweeper.stop();
       await claims.stop();
-      await Promise.allSettled([way.stop()]);
-      await Promise.allSettled([relay.stop(), listener.stop()]);
+      await atMost(LEAVE_MS, way.stop());
+      await Promise.all([relay.stop(), listener.stop()]);
     },
     get up() {
       return listener.up && way.up;

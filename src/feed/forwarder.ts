@@ -45,7 +45,8 @@ const LATE_MS = 5_000;
 export function createForwarder(options: WayOptions, target: Target): Forwarder {
   const { claims, log } = options;
   const { outlet, roles } = target;
-  const queue = createQueue(outlet, (error) => log.warn({ err: error }, "handing on entries failed"));
+  const failed = (error: unknown): void => log.warn({ err: error }, "handing on entries failed");
+  const queue = createQueue(outlet, failed);
   let active: WalSource | undefined;
   let ending: Promise<unknown> = Promise.resolve();
 
@@ -54,9 +55,8 @@ export function createForwarder(options: WayOptions, target: Target): Forwarder 
       ...options,
       url: options.listenUrl,
       onCommit(xid, told) {
-        const messages = told?.flatMap((one) => messagesOf(one, target));
-        if (messages) queue.put(xid, messages);
-        else queue.lost();
+        // another may do it by now
+        if (source === active) put(xid, told);
       },
       changed(up) {
         if (source !== active) return;
@@ -68,6 +68,20 @@ export function createForwarder(options: WayOptions, target: Target): Forwarder 
     claims.plays("hears");
     queue.lost();
     void watch(source);
+  }
+
+  function put(xid: number, told: readonly Told[] | null): void {
+    try {
+      if (told === null) queue.lost();
+      else
+        queue.put(
+          xid,
+          told.flatMap((one) => messagesOf(one, target)),
+        );
+    } catch (error) {
+      failed(error);
+      queue.lost();
+    }
   }
 
   /** NOTIFY stands in until it is up, and for good where it never can be. */
@@ -95,13 +109,16 @@ export function createForwarder(options: WayOptions, target: Target): Forwarder 
     get readsWal() {
       return active?.up === true;
     },
-    heard: (text) => queue.put(SEEN, messagesOf(text, target)),
+    heard(text) {
+      if (active) put(SEEN, [text]);
+    },
     missed() {
       if (active) queue.lost();
     },
     async stop() {
+      // what is read until it ends is for all still
+      await Promise.all([ending, active?.stop()]);
       end();
-      await ending.catch(() => {});
       await queue.stop();
     },
   };
@@ -109,7 +126,12 @@ export function createForwarder(options: WayOptions, target: Target): Forwarder 
 
 function messagesOf(told: Told, { format, mostBytes }: Target): BusMessage[] {
   if (typeof told === "string") {
-    return parseEnvelopes(told).map((envelope) => ({ group: envelope.group, text: JSON.stringify(envelope) }));
+    const messages = parseEnvelopes(told).map((envelope) => ({
+      group: envelope.group,
+      text: JSON.stringify(envelope),
+    }));
+    // longer ones are of no function of ours
+    return messages.filter(({ text }) => !isTooBig(text, mostBytes));
   }
   const entry = storedOf(told);
   const text = format(entry);

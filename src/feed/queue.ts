@@ -1,12 +1,12 @@
 /**
  * What an instance hands on to the others, in order and in batches: what gathers while one is on its way is the next. A
- * transaction waits until other sessions see it, and keeps nobody else. Bounded: what does not get through is dropped,
- * and everybody is told to look into the tables as soon as something does.
+ * transaction waits until other sessions see it, and keeps nobody else. Bounded: what does not get through in time is
+ * dropped, and everybody is told to look into the tables as soon as something does.
  */
 import { backoff } from "../backoff.ts";
 import type { BusMessage } from "../bus/bus.ts";
 import { readSnapshot } from "../db/snapshot.ts";
-import { sleep } from "../deadline.ts";
+import { sleep, within } from "../deadline.ts";
 import { EVERYONE, SWEEP } from "./ear.ts";
 
 /** What is handed on as a whole. */
@@ -34,13 +34,17 @@ export interface Queue {
 /** No transaction has this id. */
 export const SEEN = 0;
 export const LOST: Load = { xid: SEEN, messages: [{ group: EVERYONE, text: SWEEP }] };
-const MOST_WAITING = 50_000;
-/** Milliseconds between two looks at a transaction that is not seen yet, growing. */
+/** Characters that wait at most, and that are handed on at a time. */
+const MOST_WAITING = 64 * 2 ** 20;
+const MOST_HANDED = 2 ** 20;
+const HAND_MS = 5_000;
+/** Milliseconds between two looks at a transaction that is not seen yet, growing while it stays the same. */
 const UNSEEN = { least: 1, most: 100 };
 /** More than that at once is much traffic: handing on every few by itself would cost more than the wait. */
 const MANY = 3;
 const GATHER_MS = 2;
 const RETRY = { baseMs: 50, capMs: 2_000 };
+const NEVER = new AbortController().signal;
 
 /** Those that a snapshot sees, and the others. */
 export function split(loads: readonly Load[], snapshot: string): [seen: Load[], unseen: Load[]] {
@@ -49,58 +53,75 @@ export function split(loads: readonly Load[], snapshot: string): [seen: Load[], 
   return [loads.filter(isSeen), loads.filter((load) => !isSeen(load))];
 }
 
+const lengthOf = ({ messages }: Load): number => messages.reduce((sum, { text }) => sum + text.length, 0);
+
 export function createQueue(outlet: Outlet, failed: (error: unknown) => void): Queue {
   const retry = backoff(RETRY);
   const stopping = new AbortController();
+  /** Handed over once and given back; goes first. */
+  let rest: readonly Load[] = [];
   let waiting: Load[] = [];
-  /** Messages in `waiting`. */
+  /** Characters in `waiting`. */
   let size = 0;
+  let oldest: Load | undefined;
   let unseenMs = UNSEEN.least;
+  let arrival = new AbortController();
   let running: Promise<void> | undefined;
 
-  function fill(loads: Load[]): void {
-    waiting = loads;
-    size = waiting.reduce((sum, { messages }) => sum + messages.length, 0);
+  function take(): Load[] {
+    let [count, length] = [0, 0];
+    while (count < waiting.length && length < MOST_HANDED) length += lengthOf(waiting[count++]!);
+    size -= length;
+    return waiting.splice(0, count);
   }
 
-  /** Resolves with how long to wait before the next. */
-  async function hand(): Promise<number> {
-    const loads = waiting;
-    fill([]);
+  /** Resolves when it is time for the next; with false where a stop does not wait for it. */
+  async function hand(): Promise<boolean> {
+    const loads = [...rest, ...take()];
     try {
-      const rest = await outlet.hand(loads);
+      rest = await within(outlet.hand(loads), HAND_MS, "Entries were not taken within 5 s.", NEVER);
       retry.reset();
-      fill([...rest, ...waiting]);
-      const isUnseen = rest.some(({ xid }) => xid !== SEEN);
-      unseenMs = isUnseen ? Math.min(unseenMs * 2, UNSEEN.most) : UNSEEN.least;
-      return isUnseen ? unseenMs : loads.length > MANY ? GATHER_MS : 0;
     } catch (error) {
       failed(error);
-      fill([LOST, ...waiting]);
-      return retry.next();
+      rest = [LOST];
+      await sleep(retry.next(), stopping.signal);
+      return false;
     }
+    const unseen = rest.find(({ xid }) => xid !== SEEN);
+    unseenMs = unseen && unseen === oldest ? Math.min(unseenMs * 2, UNSEEN.most) : UNSEEN.least;
+    oldest = unseen;
+    if (loads.length > MANY) await sleep(GATHER_MS, stopping.signal);
+    if (!unseen || waiting.length > 0) return true;
+    arrival = new AbortController();
+    await sleep(unseenMs, arrival.signal);
+    return unseenMs < UNSEEN.most;
   }
 
   async function run(): Promise<void> {
     // those of one turn of the event loop go together
     await Promise.resolve();
-    while (waiting.length > 0 && outlet.up) {
-      const pauseMs = await hand();
-      if (stopping.signal.aborted && pauseMs > GATHER_MS) break;
-      if (pauseMs > 0) await sleep(pauseMs, stopping.signal);
+    while (outlet.up && rest.length + waiting.length > 0) {
+      if (!(await hand()) && stopping.signal.aborted) break;
     }
-    if (waiting.length > 0) fill([LOST]);
+    if (rest.length + waiting.length > 0) drop();
+    running = undefined;
+  }
+
+  function drop(): void {
+    rest = [];
+    waiting = [LOST];
+    size = 0;
   }
 
   function add(load: Load): void {
-    if (size + load.messages.length > MOST_WAITING) fill([LOST]);
+    const length = lengthOf(load);
+    if (size + length > MOST_WAITING) drop();
     else {
       waiting.push(load);
-      size += load.messages.length;
+      size += length;
     }
-    running ??= run().finally(() => {
-      running = undefined;
-    });
+    arrival.abort();
+    running ??= run();
   }
 
   return {

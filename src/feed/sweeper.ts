@@ -7,8 +7,12 @@ import { backoff, jitter } from "../backoff.ts";
 export interface Sweeper {
   /** Sweeps now, and from then on. */
   now(): void;
+  /** The same, for what all instances are told at once: not all in one moment. */
+  soon(): void;
   stop(): void;
 }
+
+const SPREAD_MS = [0, 200] as const;
 
 /** @param betweenMs least and most milliseconds between two sweeps */
 export function createSweeper(
@@ -18,6 +22,7 @@ export function createSweeper(
 ): Sweeper {
   const retry = backoff({ baseMs: 500, capMs: 5_000 });
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let hurry: ReturnType<typeof setTimeout> | undefined;
   let isStopped = false;
 
   async function run(): Promise<void> {
@@ -38,9 +43,20 @@ export function createSweeper(
     now() {
       if (!isStopped) void run();
     },
+    soon() {
+      if (isStopped) return;
+      hurry ??= setTimeout(
+        () => {
+          hurry = undefined;
+          void run();
+        },
+        jitter(...SPREAD_MS),
+      );
+    },
     stop() {
       isStopped = true;
       clearTimeout(timer);
+      clearTimeout(hurry);
     },
   };
 }

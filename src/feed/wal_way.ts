@@ -1,4 +1,5 @@
-/** NOTIFY too, but one instance, the relay, reads the WAL for all and announces it: writers announce nothing. */
+/** NOTIFY too, but one instance of all reads the WAL for all and announces it: writers announce nothing. */
+import { OFFICE, takeOffice } from "../db/office.ts";
 import { walNeeds } from "../db/wal_needs.ts";
 import { TidingsError } from "../errors.ts";
 import { envelopeOf } from "../protocol/stored.ts";
@@ -20,9 +21,6 @@ export function walWay(options: WayOptions): Way {
     get parts() {
       return { relay: forwarder.active, wal: forwarder.readsWal };
     },
-    get relays() {
-      return !forwarder.readsWal;
-    },
     notified: heard,
     async start() {
       const need = await walNeeds(sql);
@@ -35,8 +33,9 @@ export function walWay(options: WayOptions): Way {
       isStopped = true;
       await forwarder.stop();
     },
-    async beat(_connection, isRelay) {
-      if (isRelay && !forwarder.active && !isStopped) forwarder.begin();
+    async beat(connection) {
+      if (forwarder.active || isStopped || !(await takeOffice(connection, OFFICE.announcing))) return;
+      if (!isStopped) forwarder.begin();
     },
     lost() {
       if (forwarder.active) forwarder.end();

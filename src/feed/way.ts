@@ -3,15 +3,17 @@
  * the WAL, over a bus.
  */
 import type { Sql } from "../db/client.ts";
+import { TidingsError } from "../errors.ts";
 import type { Claims } from "./claims.ts";
 import type { FeedOptions } from "./feed.ts";
+import type { Sweeper } from "./sweeper.ts";
 
 export interface WayOptions extends Omit<FeedOptions, "changed" | "sweep"> {
   readonly claims: Claims;
-  /** The LISTEN connection, or one of the pool while there is none. */
-  connection(): Sql;
-  /** Something may have been missed: look into the tables. */
-  swept(): void;
+  /** The LISTEN connection, with what is held on it; null while there is none. */
+  connection(): Sql | null;
+  /** Looks into the tables, where something may have been missed. */
+  readonly sweeper: Pick<Sweeper, "now" | "soon">;
   /** `up` may be another. */
   changed(): void;
 }
@@ -25,18 +27,26 @@ export interface Way {
   readonly parts: Readonly<Record<string, boolean>>;
   /** Whether this instance hears NOTIFY. */
   readonly listens: boolean;
-  /** Whether a NOTIFY is a sign that writers may have left envelopes to the relay: not where it is the relay's own. */
-  readonly relays: boolean;
   /** The text of a NOTIFY. */
   notified(text: string): void;
-  /** On the LISTEN connection, every heartbeat; `isRelay`: this instance holds the relay's office. */
-  beat(connection: Sql, isRelay: boolean): Promise<void>;
+  /** On the LISTEN connection, every heartbeat. */
+  beat(connection: Sql): Promise<void>;
   /** The LISTEN connection is gone. */
   lost(): void;
   follow(group: string, isWanted: boolean): void;
   followed(): Promise<void> | undefined;
   /** NOTIFY was silent for a while: whoever hears by this instance may have missed something. */
   missed(): void;
+}
+
+/**
+ * What speaks for all is said on the LISTEN connection alone: whoever lost its offices with it is not heard any more.
+ * @throws TidingsError "unavailable" while there is none
+ */
+export function alive(connection: WayOptions["connection"]): Sql {
+  const live = connection();
+  if (!live) throw new TidingsError("unavailable", "LISTEN is down.");
+  return live;
 }
 
 /** Ways of no bus: all instances hear NOTIFY. */
@@ -53,7 +63,6 @@ export function notifyWay({ claims, heard }: WayOptions): Way {
   return {
     ...LISTENING,
     parts: {},
-    relays: true,
     notified: heard,
     async start() {
       claims.plays("hears");

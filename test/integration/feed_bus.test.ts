@@ -15,6 +15,7 @@ const SSE = "/sse/notifications/";
 const TIMING = { sweepMs: [60_000, 60_000] } as const;
 const message = (text: string) => (frame: { data?: Record<string, unknown> }) => frame.data?.message === text;
 const ids = (client: SocketClient): unknown[] => client.all("notification").map(({ id }) => id);
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, at) => at + 1);
 
 function testOver(name: EngineName): void {
@@ -120,7 +121,7 @@ function testOver(name: EngineName): void {
     const writing = (async () => {
       while (stored < 120) {
         await store(db.sql, 7, { message: String(++stored) });
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await pause(20);
       }
     })();
     const killed = performance.now();
@@ -153,6 +154,8 @@ function testOver(name: EngineName): void {
   test("a frozen engine is noticed; entries are found by reading, and announced again when it thaws", async () => {
     const app = await start();
     const client = await listenTo(app, 7);
+    // the sweep of the start is over by then
+    await pause(400);
     await bus.freeze();
     await store(db.sql, 7, { message: "frozen" });
     await client.find(message("frozen"), 15_000);

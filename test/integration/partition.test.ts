@@ -144,6 +144,8 @@ test("asked to stop, killed, and run twice at once: it goes on where it was, and
   assert.is((await asked.exited).code, 1);
   assert.match(asked.stderr(), "stopped; run it again to go on");
   const killed = await begin();
+  // it stays where it is, and holds on to the job
+  killed.kill("SIGSTOP");
   const second = await run(["partition"]);
   assert.is(second.code, 1);
   assert.match(second.err, "Somebody else is partitioning");

@@ -56,12 +56,17 @@ test("of what fails, and of what is too much, everybody is told to look into the
   const sweep = LOST.messages[0]!.text;
   assert.equal(out.handed, [[sweep, "kept"]]);
   assert.is(failures.length, 1);
-  queue.put(
-    SEEN,
-    Array.from({ length: 50_001 }, () => message("too many")[0]!),
-  );
+  const text = "x".repeat(2 ** 20);
+  for (let n = 0; n < 65; n++) queue.put(SEEN, message(text));
   await pause(30);
   assert.equal(out.handed.slice(1), [[sweep]]);
+  // a part at a time
+  for (let n = 0; n < 3; n++) queue.put(SEEN, message(text));
+  await pause(30);
+  assert.equal(
+    out.handed.slice(2).map((texts) => texts.length),
+    [1, 1, 1],
+  );
   // nobody is told while there is no way, and then they are
   out.up = false;
   queue.put(SEEN, message("away"));
@@ -69,7 +74,7 @@ test("of what fails, and of what is too much, everybody is told to look into the
   out.up = true;
   queue.put(SEEN, message("back"));
   await pause(30);
-  assert.equal(out.handed.slice(2), [[sweep, "back"]]);
+  assert.equal(out.handed.slice(5), [[sweep, "back"]]);
 });
 
 test("a stop hands on what is there, and does not wait for what fails", async () => {

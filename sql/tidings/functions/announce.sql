@@ -42,27 +42,32 @@ begin
   return head || ',"parcel":' || parcel_id::text || '}';
 end $$;
 
--- Packs envelopes into as few NOTIFYs as fit 7,900 bytes (Postgres takes 7,999), in order.
+-- Packs envelopes into as few NOTIFYs as fit 7,900 bytes (Postgres takes 7,999), in order. Of equal NOTIFYs of one
+-- transaction Postgres keeps one: all but the first end in blanks that are their number.
 create or replace function tidings.notify_packed(envelopes text[]) returns void
 language plpgsql
 as $$
 declare
   first int := 1;
   size int := 1;
+  packs int := 0;
+  mark text := '';
   more int;
   settled text;
 begin
   for at in 1 .. coalesce(cardinality(envelopes), 0) loop
     more := octet_length(envelopes[at]) + 1;
     if size + more > 7900 and at > first then
-      settled := pg_notify('tidings', '[' || array_to_string(envelopes[first : at - 1], ',') || ']');
+      settled := pg_notify('tidings', '[' || array_to_string(envelopes[first : at - 1], ',') || ']' || mark);
       first := at;
       size := 1;
+      packs := packs + 1;
+      mark := translate(packs::bit(32)::text, '01', E' \t');
     end if;
     size := size + more;
   end loop;
   if size > 1 then
-    settled := pg_notify('tidings', '[' || array_to_string(envelopes[first :], ',') || ']');
+    settled := pg_notify('tidings', '[' || array_to_string(envelopes[first :], ',') || ']' || mark);
   end if;
 end $$;
 
@@ -123,9 +128,9 @@ begin
   return pg_notification_queue_usage() <= 0.9 and pg_notify('tidings', envelope) is not null;
 end $$;
 
--- What one instance decoded from the WAL, announced to all (FEED=wal): `lines` holds the text of a NOTIFY in each. Only
--- when all transactions it is of, by their 32-bit ids, are seen by other sessions; else returns the snapshot in which
--- they were not. Nobody waits for this commit to be durable.
+-- What one instance decoded from the WAL, announced to all (FEED=wal): `lines` holds the text of a NOTIFY in each, no two
+-- alike. Only when all transactions it is of, by their 32-bit ids, are seen by other sessions; else returns the snapshot
+-- in which they were not. Nobody waits for this commit to be durable.
 create or replace function tidings.announce_decoded(xids bigint[], lines text) returns text
 language plpgsql
 set search_path = tidings, pg_temp
