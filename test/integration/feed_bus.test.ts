@@ -208,6 +208,33 @@ function testOver(name: EngineName): void {
     }
   });
 
+  test("beside one that reads the WAL for NOTIFY, which comes and goes, each event is told once", async () => {
+    const client = await listenTo(await start(), 7);
+    let n = 0;
+    let going = true;
+    const writing = (async () => {
+      while (going) {
+        await db.sql`select tidings.notify_user(7, ${JSON.stringify({ type: "hello", n: ++n })}::text::jsonb)`;
+        await pause(2);
+      }
+    })();
+    for (let round = 0; round < 3; round++) {
+      const other = await start({ env: { FEED: "wal" } });
+      await eventually(async () => assert.is(await part(other, "wal"), "1"));
+      await pause(1_200);
+      running.splice(running.indexOf(other), 1);
+      await other.stop();
+      await pause(1_200);
+    }
+    going = false;
+    await writing;
+    await client.find((frame) => frame.type === "hello" && frame.n === n);
+    assert.equal(
+      client.all("hello").map((frame) => frame.n),
+      upTo(n),
+    );
+  });
+
   test.run();
 }
 

@@ -58,6 +58,20 @@ test("what is told of can be read by then: events too big to travel, and a clien
   await eventually(() => assert.is(client.all("big").length, 100));
 });
 
+test("a message that fits no NOTIFY, which nobody of ours writes, is dropped, and all beside it is told", async () => {
+  const client = await scene.listenTo(await scene.start("wal"), 7);
+  await scene.untilFed(true);
+  const long = JSON.stringify({ type: "notify", group: "user_7", payload: { type: "long", pad: "x".repeat(9_000) } });
+  await scene.sql.begin(async (sql) => {
+    await sql`select tidings.notify_user(7, '{"type":"hello","n":1}')`;
+    await sql`select pg_logical_emit_message(true, 'tidings', ${long})`;
+    await sql`select pg_logical_emit_message(true, 'tidings', 'no JSON')`;
+    await sql`select tidings.notify_user(7, '{"type":"hello","n":2}')`;
+  });
+  await client.find((frame) => frame.n === 2);
+  assert.equal(client.outline(), ["ready", "hello", "hello"]);
+});
+
 test("what is rolled back is not heard, and what commits later comes later", async () => {
   const app = await scene.start("wal");
   await scene.untilFed(true);

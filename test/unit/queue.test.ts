@@ -3,6 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { readSnapshot } from "../../src/db/snapshot.ts";
 import { createQueue, LOST, type Load, type Outlet, SEEN, split } from "../../src/feed/queue.ts";
+import { eventually } from "../helpers/eventually.ts";
 
 const test = suite("queue");
 const message = (text: string): Load["messages"] => [{ group: "user_1", text }];
@@ -75,6 +76,93 @@ test("of what fails, and of what is too much, everybody is told to look into the
   queue.put(SEEN, message("back"));
   await pause(30);
   assert.equal(out.handed.slice(5), [[sweep, "back"]]);
+});
+
+test("what comes when a batch has just gone is not left behind", async () => {
+  for (let turns = 0; turns < 12; turns++) {
+    const handed: number[] = [];
+    let late = (): void => {};
+    const queue = createQueue(
+      {
+        up: true,
+        async hand(loads) {
+          handed.push(loads.length);
+          let turn = Promise.resolve();
+          for (let n = 0; n < turns; n++) turn = turn.then(() => {});
+          void turn.then(() => late());
+          return [];
+        },
+      },
+      () => {},
+    );
+    late = () => {
+      late = () => {};
+      queue.put(SEEN, message("late"));
+    };
+    queue.put(SEEN, message("first"));
+    await pause(10);
+    assert.equal(handed, [1, 1], `after ${turns} turns`);
+  }
+});
+
+test("where every commit is seen late, each waits for itself and not for those behind it", async () => {
+  const LATE_MS = 5;
+  const putAt: number[] = [];
+  const waits: number[] = [];
+  const queue = createQueue(
+    {
+      up: true,
+      async hand(loads) {
+        await pause(0.3);
+        const now = performance.now();
+        const isSeen = ({ xid }: Load): boolean => now - putAt[xid]! >= LATE_MS;
+        waits.push(...loads.filter(isSeen).map(({ xid }) => now - putAt[xid]!));
+        return loads.filter((load) => !isSeen(load));
+      },
+    },
+    () => {},
+  );
+  for (let xid = 1; xid <= 500; xid++) {
+    putAt[xid] = performance.now();
+    queue.put(xid, message("x"));
+    await pause(1);
+  }
+  await eventually(() => assert.is(waits.length, 500));
+  const [median] = waits.sort((a, b) => a - b).slice(250);
+  assert.ok(median! < 6 * LATE_MS, `${median} ms`);
+});
+
+test("one that is stuck keeps nobody else, and is looked at ever less often", async () => {
+  const out = outlet(["5:9:5"]);
+  const queue = createQueue(out, () => {});
+  queue.put(5, message("stuck"));
+  await pause(700);
+  const looks = out.handed.length;
+  assert.ok(looks > 5 && looks < 30, `${looks} looks`);
+  const from = performance.now();
+  queue.put(6, message("next"));
+  await eventually(() => assert.ok(out.handed.flat().includes("next")), { everyMs: 1 });
+  assert.ok(performance.now() - from < 50);
+  await queue.stop();
+});
+
+test("what is not taken in time is given up, and everybody is told", async () => {
+  const handed: string[] = [];
+  const queue = createQueue(
+    {
+      up: true,
+      async hand(loads) {
+        if (handed.push(...loads.flatMap(({ messages }) => messages.map(({ text }) => text))) === 1)
+          await pause(60_000);
+        return [];
+      },
+    },
+    () => {},
+  );
+  queue.put(SEEN, message("hangs"));
+  await pause(100);
+  queue.put(SEEN, message("next"));
+  await eventually(() => assert.equal(handed, ["hangs", LOST.messages[0]!.text, "next"]));
 });
 
 test("a stop hands on what is there, and does not wait for what fails", async () => {
