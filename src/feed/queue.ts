@@ -38,7 +38,7 @@ export const LOST: Load = { xid: SEEN, messages: [{ group: EVERYONE, text: SWEEP
 const MOST_WAITING = 64 * 2 ** 20;
 const MOST_HANDED = 2 ** 20;
 const HAND_MS = 5_000;
-/** Milliseconds between two looks at a transaction that is not seen yet, growing while it stays the same. */
+/** Milliseconds between two looks at transactions that are not seen yet, growing while no other joins them. */
 const UNSEEN = { least: 1, most: 100 };
 /** More than that at once is much traffic: handing on every few by itself would cost more than the wait. */
 const MANY = 3;
@@ -63,7 +63,6 @@ export function createQueue(outlet: Outlet, failed: (error: unknown) => void): Q
   let waiting: Load[] = [];
   /** Characters in `waiting`. */
   let size = 0;
-  let oldest: Load | undefined;
   let unseenMs = UNSEEN.least;
   let arrival = new AbortController();
   let running: Promise<void> | undefined;
@@ -77,7 +76,8 @@ export function createQueue(outlet: Outlet, failed: (error: unknown) => void): Q
 
   /** Resolves when it is time for the next; with false where a stop does not wait for it. */
   async function hand(): Promise<boolean> {
-    const loads = [...rest, ...take()];
+    const fresh = take();
+    const loads = [...rest, ...fresh];
     try {
       rest = await within(outlet.hand(loads), HAND_MS, "Entries were not taken within 5 s.", NEVER);
       retry.reset();
@@ -87,11 +87,9 @@ export function createQueue(outlet: Outlet, failed: (error: unknown) => void): Q
       await sleep(retry.next(), stopping.signal);
       return false;
     }
-    const unseen = rest.find(({ xid }) => xid !== SEEN);
-    unseenMs = unseen && unseen === oldest ? Math.min(unseenMs * 2, UNSEEN.most) : UNSEEN.least;
-    oldest = unseen;
+    unseenMs = fresh.length > 0 ? UNSEEN.least : Math.min(unseenMs * 2, UNSEEN.most);
     if (loads.length > MANY) await sleep(GATHER_MS, stopping.signal);
-    if (!unseen || waiting.length > 0) return true;
+    if (waiting.length > 0 || rest.every(({ xid }) => xid === SEEN)) return true;
     arrival = new AbortController();
     await sleep(unseenMs, arrival.signal);
     return unseenMs < UNSEEN.most;
