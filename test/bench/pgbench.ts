@@ -31,13 +31,14 @@ export async function pgbenchMissing(sql: postgres.Sql): Promise<string | undefi
   return row!.kept ? undefined : "track_commit_timestamp is off";
 }
 
-/** Resolves with the times of the commits by row, on the shared clock. @param rows at full speed, for whole seconds */
+/** Resolves with the times of the commits by row, on the shared clock. @param rows for whole seconds; a rate is met on the average */
 export async function pgbench(bench: Bench, { url, sql }: Database, rows: Rows): Promise<Float64Array> {
-  const { from, users, connections = 8 } = rows;
+  const { from, users, rate, connections = 8 } = rows;
   await sql`create sequence if not exists source_number`;
   await sql`select setval('source_number', ${from}, false)`;
   const flags = { "-M": "prepared", "-c": connections, "-j": 1, "-T": Math.ceil(rows.seconds), "-D": `users=${users}` };
-  await run(bench, url, [...Object.entries(flags).flatMap(([name, value]) => [name, String(value)]), "-f", "-"]);
+  const paced = rate > 0 ? { ...flags, "-R": Math.round(rate) } : flags;
+  await run(bench, url, [...Object.entries(paced).flatMap(([name, value]) => [name, String(value)]), "-f", "-"]);
   const [row] = await sql<{ last: string }[]>`select last_value as last from source_number`;
   return bench.writer().call("commits", { url, from, count: Number(row!.last) - from + 1 });
 }
