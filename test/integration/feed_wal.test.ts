@@ -108,6 +108,25 @@ test("equal events are told as often as they were written, by NOTIFY too", async
   }
 });
 
+test("a prepared transaction is told of once it is committed, and whoever writes to the same user waits for that", async () => {
+  const [row] = await scene.sql`select current_setting('max_prepared_transactions')::int > 0 as may`;
+  if (!row!.may) return;
+  const client = await scene.listenTo(await scene.start("wal"), 7);
+  await scene.untilFed(true);
+  const other = scene.db.connect({ max: 1 });
+  await other`begin`;
+  await store(other, 7, { message: "prepared" });
+  await other.unsafe(`prepare transaction '${scene.db.name}'`);
+  const next = store(scene.sql, 7, { message: "next" });
+  await store(scene.sql, 8, { message: "of another" });
+  await pause(300);
+  assert.equal(client.outline(), ["ready"]);
+  await scene.sql.unsafe(`commit prepared '${scene.db.name}'`);
+  await next;
+  await client.find(message("next"));
+  assert.equal(client.outline(), ["ready", "notification 1", "notification 2"]);
+});
+
 test("beside instances on NOTIFY all hear of all, whoever of them is the relay", async () => {
   const old = await scene.start("notify");
   const fresh = await scene.start("wal");

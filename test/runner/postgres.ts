@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestFile } from "./collect.ts";
 
-/** Two files at a time, each with several pools, LISTEN connections and servers under test; the benchmark asks for commit times. */
-const FLAGS = ["max_connections=300", "track_commit_timestamp=on"];
+/** Two files at a time, each with several pools, LISTEN connections and servers under test; the benchmark asks for commit times, some tests prepare transactions. */
+const FLAGS = ["max_connections=300", "track_commit_timestamp=on", "max_prepared_transactions=5"];
 
 /** Runs `work` with TEST_DATABASE_URL set for the children. */
 export async function withPostgres(files: readonly TestFile[], work: () => Promise<number>): Promise<number> {
