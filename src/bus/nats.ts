@@ -48,8 +48,8 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
   const choice = await choose(addresses, signal);
   const told = (error: unknown): Error => explained(client, error, files);
   const connection = await connectTo(client, choice, files).catch(async (error: unknown) => {
-    const isOpen = choice.isSecure && isHangUp(error);
-    throw (isOpen && tlsMistake("NATS", await lastWords(choice, files, signal), files)) || told(error);
+    const isUnclear = choice.isSecure && isHangUp(error);
+    throw (isUnclear && tlsMistake("NATS", await lastWords(choice, files, signal), files)) || told(error);
   });
   const lost = (error: unknown): void => onLost(told(error));
   void connection

@@ -28,8 +28,8 @@ export async function redisTrouble(thrown: unknown, attempt: Attempt): Promise<u
   const told = tlsMistake("Redis", thrown, files);
   if (told) return told;
   const { code } = thrown as { code?: unknown };
-  // Node's errors have a code, those of the client (a timeout, an answer that is none) do not.
   if (isHandshakeDone) return thrown;
+  // Node's errors have a code, those of the client (a timeout, an answer that is none) do not.
   if (code !== undefined && !isHangUp(thrown) && !CODE_OF_GARBAGE.test(String(code))) return thrown;
   const peer = { ...peerOf(address), port };
   if (wantsTls(address)) {

@@ -54,11 +54,19 @@ export async function refusal(
   url: string,
   { secrets = [], ...options }: Partial<BusOptions> & { secrets?: readonly string[] } = {},
 ): Promise<TidingsError> {
-  const bus = recordedBus(url, options);
-  const error: TidingsError = await bus.start().then(
+  // What is no mistake would be tried again for ever.
+  let outage: TidingsError | undefined;
+  const onError = (error: Error): void => {
+    if ((error as TidingsError).code === "configuration") return;
+    outage ??= error as TidingsError;
+    void bus.stop();
+  };
+  const bus = recordedBus(url, { ...options, onError });
+  const reason: TidingsError = await bus.start().then(
     () => assert.unreachable("it should have been refused"),
-    (error) => error,
+    (reason) => reason,
   );
+  const error = outage ?? reason;
   assert.is(error.code, "configuration", error.message);
   const shown = [error.message, error.stack, JSON.stringify(error), inspect(error)].join();
   for (const secret of secrets) {
