@@ -90,7 +90,7 @@ export const VARIABLES: Readonly<Record<VariableName, Variable>> = Object.freeze
   BUS_URL: hidden(
     "a redis://, rediss://, valkey://, nats:// or tls:// address",
     (value) => /^(redis|rediss|valkey|valkeys|nats|tls):\/\/./i.test(value),
-    "Address of the message bus, for FEED=bus: Redis, Valkey or NATS.",
+    "Address of the message bus, for FEED=bus: Redis, Valkey or NATS; with TLS, files as ?sslrootcert=, sslcert=, sslkey=.",
   ),
   LOG_LEVEL: choice("info", LEVELS, "The least severe log lines that are written."),
 });

@@ -9,7 +9,10 @@ import { keepBus } from "./keep.ts";
 import type { Dial } from "./link.ts";
 
 export interface BusOptions {
-  /** `redis://`, `rediss://`, `valkey://`, `valkeys://`, `nats://` or `tls://`, with credentials as user and password. */
+  /**
+   * `redis://`, `rediss://`, `valkey://`, `valkeys://`, `nats://` or `tls://`, with credentials as user and password, and
+   * the files of TLS as `?sslrootcert=…&sslcert=…&sslkey=…`.
+   */
   readonly url: string;
   /** Keeps deployments on one engine apart; first part of every subject. Letters, digits, `_`, `-`, and dots between them. */
   readonly prefix: string;

@@ -69,6 +69,8 @@ export function keepBus(options: BusOptions, dial: Dial): Bus {
   async function beat(link: Link, { signal, within }: Session, life: Life): Promise<never> {
     for (;;) {
       await sleep(beatMs, signal);
+      // A client may throw, where nobody can catch it, at what it is to send over a socket that has just ended.
+      signal.throwIfAborted();
       await within(beatTimeoutMs, `The message bus was silent for ${beatTimeoutMs} ms.`, link.ping());
       life.onAlive();
     }

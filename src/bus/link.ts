@@ -47,12 +47,6 @@ export async function loadClient<T>(name: string, load: () => Promise<T>): Promi
   }
 }
 
-/** What TLS says of a certificate that will not do, whatever the engine. */
-export const CERTIFICATE: RegExp = /^(ERR_TLS_CERT\w*|CERT_HAS_EXPIRED|\w*SELF_SIGNED\w*|UNABLE_TO_\w+)$/;
-
-export const CERTIFICATE_CURE =
-  "correct the certificate or the address in BUS_URL, or have Node trust its authority (NODE_EXTRA_CA_CERTS)";
-
 /** The host of an address as sockets take it: an IPv6 address without its brackets. */
 export const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[(.*)\]$/, "$1");
 

@@ -4,16 +4,10 @@
  * what was missed.
  */
 import { describe, TidingsError } from "../errors.ts";
-import {
-  CERTIFICATE,
-  CERTIFICATE_CURE,
-  type DialOptions,
-  hostOf,
-  type Link,
-  loadClient,
-  parseAddress,
-} from "./link.ts";
+import { type DialOptions, type Link, loadClient, parseAddress } from "./link.ts";
+import { redisTrouble } from "./redis_trouble.ts";
 import { channelOf } from "./subject.ts";
+import { peerOf, readTlsFiles, wantsTls } from "./tls.ts";
 
 /**
  * Redis takes 512 MB, but cuts off a subscriber that is 32 MB behind. The same as NATS has, so that a deployment can
@@ -23,6 +17,7 @@ const MAX_BYTES = 1_048_576;
 /** Channels in one command: one that is longer keeps the engine from everybody else. */
 const CHUNK = 1_000;
 
+const PORT = 6379;
 /** For TCP (and TLS), which the client cannot be stopped in. */
 const CONNECT_MS = 3_000;
 
@@ -36,21 +31,9 @@ const REFUSALS: readonly (readonly [RegExp, string])[] = [
 
 function explained(thrown: unknown): unknown {
   const message = describe(thrown);
-  const { code } = thrown as { code?: unknown };
   const [, cure] = REFUSALS.find(([pattern]) => pattern.test(message)) ?? [];
-  if (!cure && !CERTIFICATE.test(String(code))) return thrown;
-  const text = `Redis refuses (${message}): ${cure ?? CERTIFICATE_CURE}.`;
-  return new TidingsError("configuration", text, { cause: thrown });
-}
-
-/** Each waits for the other, or hangs up: neither side says that it is about TLS. */
-function suspected(thrown: unknown, isSecure: boolean): unknown {
-  const { code } = thrown as { code?: unknown };
-  if (code !== undefined && code !== "ECONNRESET") return thrown;
-  const hint = isSecure ? "has no TLS, BUS_URL begins with redis://" : "speaks TLS, BUS_URL begins with rediss://";
-  return new TidingsError("unavailable", `Redis did not answer (${describe(thrown)}). If it ${hint}.`, {
-    cause: thrown,
-  });
+  if (!cure) return thrown;
+  return new TidingsError("configuration", `Redis refuses (${message}): ${cure}.`, { cause: thrown });
 }
 
 async function withReasons<T>(work: Promise<T>): Promise<T> {
@@ -60,9 +43,11 @@ async function withReasons<T>(work: Promise<T>): Promise<T> {
 /** Makes one connection. As Dial has it. */
 export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptions): Promise<Link> {
   const address = parseAddress(url);
+  const files = await readTlsFiles(address, signal);
   const { createClient } = await loadClient("redis", () => import("redis"));
   signal.throwIfAborted();
-  const isSecure = /^(rediss|valkeys):$/.test(address.protocol);
+  const isSecure = wantsTls(address);
+  const port = Number(address.port || PORT);
   const client = createClient({
     username: decodeURIComponent(address.username),
     password: decodeURIComponent(address.password),
@@ -73,9 +58,9 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
     // A timer for each command would cost more than the command; keep.ts watches the connection as a whole.
     commandOptions: { timeout: undefined },
     socket: {
-      host: hostOf(address),
-      port: Number(address.port || 6379),
-      ...(isSecure ? { tls: true } : {}),
+      ...peerOf(address),
+      port,
+      ...(isSecure ? { tls: true, ...files } : {}),
       connectTimeout: CONNECT_MS,
       reconnectStrategy: false,
     },
@@ -86,14 +71,24 @@ export async function dial({ url, prefix, onMessage, onLost, signal }: DialOptio
     return withReasons(Promise.all(starts.map((at) => command(channels.slice(at, at + CHUNK)))));
   };
   const close = async (): Promise<void> => client.destroy();
-  let isGreeted = false;
-  client.on("error", (error: unknown) => {
-    onLost((isGreeted ? explained(error) : suspected(explained(error), isSecure)) as Error);
+  let isUp = false;
+  let isHandshakeDone = false;
+  client.on("connect", () => {
+    isHandshakeDone = isSecure;
   });
+  const failed = new Promise<never>((_, reject) => {
+    client.on("error", (error: unknown) => (isUp ? onLost(explained(error) as Error) : reject(error)));
+  });
+  const greet = async (): Promise<{ mode: string }> => {
+    await client.connect();
+    return client.hello(3);
+  };
   signal.addEventListener("abort", () => void close(), { once: true });
-  await withReasons(client.connect()).catch((error: unknown) => Promise.reject(suspected(error, isSecure)));
-  const { mode } = await withReasons(client.hello(3));
-  isGreeted = true;
+  const { mode } = await Promise.race([failed, greet()]).catch(async (error: unknown) => {
+    const told = explained(error);
+    throw told === error ? await redisTrouble(error, { address, port, files, isHandshakeDone, signal }) : told;
+  });
+  isUp = true;
   if (mode === "cluster") {
     await close();
     const text =

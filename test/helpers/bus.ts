@@ -1,5 +1,8 @@
 /** A bus under test that writes down all it is told. */
+import { inspect } from "node:util";
+import * as assert from "uvu/assert";
 import { type Bus, type BusOptions, openBus } from "../../src/bus/bus.ts";
+import type { TidingsError } from "../../src/errors.ts";
 
 export interface RecordedBus extends Bus {
   /** Every message, in order. */
@@ -42,6 +45,36 @@ export async function startedBus(url: string, options: Partial<BusOptions> = {})
   const bus = recordedBus(url, options);
   await bus.start();
   return bus;
+}
+
+/**
+ * What `start()` is rejected with: a mistake, which is no outage, and holds none of the secrets however it is looked at.
+ */
+export async function refusal(
+  url: string,
+  { secrets = [], ...options }: Partial<BusOptions> & { secrets?: readonly string[] } = {},
+): Promise<TidingsError> {
+  // What is no mistake would be tried again for ever.
+  let outage: TidingsError | undefined;
+  const onError = (error: Error): void => {
+    if ((error as TidingsError).code === "configuration") return;
+    outage ??= error as TidingsError;
+    void bus.stop();
+  };
+  const bus = recordedBus(url, { ...options, onError });
+  const reason: TidingsError = await bus.start().then(
+    () => assert.unreachable("it should have been refused"),
+    (reason) => reason,
+  );
+  const error = outage ?? reason;
+  assert.is(error.code, "configuration", error.message);
+  const shown = [error.message, error.stack, JSON.stringify(error), inspect(error)].join();
+  for (const secret of secrets) {
+    for (const text of [secret, encodeURIComponent(secret)]) assert.not.ok(shown.includes(text), error.message);
+  }
+  assert.equal(bus.states, [], "a mistake is no outage");
+  assert.is(bus.up, false);
+  return error;
 }
 
 /** Stops every bus that was opened. For `after.each`. */

@@ -30,14 +30,19 @@ export interface EngineOptions {
   readonly password?: string;
   /** Default: a free one. */
   readonly port?: number;
+  /** The loopback address it listens on. Default 127.0.0.1. */
+  readonly host?: "127.0.0.1" | "::1";
   /** More command line for the program. */
   readonly args?: readonly string[];
   /** Files: nothing but TLS is spoken then. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string };
+  /** Clients have to show a certificate of the authority in `tls`. */
+  readonly asksClients?: boolean;
 }
 
 const PROGRAMS: Readonly<Record<EngineName, string>> = { redis: "redis-server", nats: "nats-server" };
 const SECURE: Readonly<Record<EngineName, string>> = { redis: "rediss", nats: "tls" };
+const LOCAL = "127.0.0.1";
 const READY: Readonly<Record<EngineName, RegExp>> = { redis: /Ready to accept connections/, nats: /Server is ready/ };
 /** The Debian packages, for a test that says what it was skipped for. */
 export const ENGINE_PACKAGES = PROGRAMS;
@@ -54,12 +59,12 @@ process.on("exit", () => {
  * Below the ports that outgoing connections get: while the engine is away nobody must take its port, and a client that
  * tries it must not meet itself (TCP's simultaneous open). So is the port 10,000 above, which a Redis cluster takes too.
  */
-async function quietPort(): Promise<number> {
+async function quietPort(host: string): Promise<number> {
   for (;;) {
     const port = 12_000 + Math.floor(Math.random() * 10_000);
     const server = createServer();
     const isFree = await new Promise<boolean>((resolve) => {
-      server.on("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+      server.on("error", () => resolve(false)).listen(port, host, () => resolve(true));
     });
     if (!isFree) continue;
     await new Promise((resolve) => server.close(resolve));
@@ -67,25 +72,30 @@ async function quietPort(): Promise<number> {
   }
 }
 
-function argumentsOf(name: EngineName, port: number, { user, password, tls, args = [] }: EngineOptions): string[] {
+function argumentsOf(name: EngineName, port: number, options: EngineOptions): string[] {
+  const { user, password, host = LOCAL, tls, asksClients = false, args = [] } = options;
   if (name === "nats") {
     const login = user ? ["--user", user, "--pass", password!] : [];
     const secure = tls ? ["--tls", "--tlscert", tls.cert, "--tlskey", tls.key] : [];
-    return ["--addr", "127.0.0.1", "--port", String(port), ...login, ...secure, ...args];
+    const asks = tls && asksClients ? ["--tlsverify", "--tlscacert", tls.ca] : [];
+    return ["--addr", host, "--port", String(port), ...login, ...secure, ...asks, ...args];
   }
   const login = user ? ["--user", user, "on", `>${password}`, "~*", "&*", "+@all", "--user", "default", "off"] : [];
   const files = ["--save", "", "--appendonly", "no", "--dir", tmpdir()];
   const secret = tls && ["--tls-cert-file", tls.cert, "--tls-key-file", tls.key, "--tls-ca-cert-file", tls.ca];
-  const secure = secret && ["--port", "0", "--tls-port", String(port), "--tls-auth-clients", "no", ...secret];
-  return [...(secure ?? ["--port", String(port)]), "--bind", "127.0.0.1", ...files, ...login, ...args];
+  const asks = ["--tls-auth-clients", asksClients ? "yes" : "no"];
+  const secure = secret && ["--port", "0", "--tls-port", String(port), ...asks, ...secret];
+  return [...(secure ?? ["--port", String(port)]), "--bind", host, ...files, ...login, ...args];
 }
 
 /** Starts a server. Resolves once it is ready. */
 export async function engine(name: EngineName, options: EngineOptions = {}): Promise<Engine> {
-  const port = options.port ?? (await quietPort());
+  const host = options.host ?? LOCAL;
+  const port = options.port ?? (await quietPort(host));
+  const address = host.includes(":") ? `[${host}]` : host;
   const as = (user = "", password = ""): string => {
     const login = user ? `${encodeURIComponent(user)}:${encodeURIComponent(password)}@` : "";
-    return `${options.tls ? SECURE[name] : name}://${login}127.0.0.1:${port}`;
+    return `${options.tls ? SECURE[name] : name}://${login}${address}:${port}`;
   };
   let child: ChildProcess | undefined;
   let gone: Promise<void> = Promise.resolve();

@@ -12,7 +12,7 @@ import { promisify } from "node:util";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { TidingsError } from "../../src/errors.ts";
-import { recordedBus, startedBus, stopBuses } from "../helpers/bus.ts";
+import { refusal as refusalOf, startedBus, stopBuses } from "../helpers/bus.ts";
 import { ENGINE_PACKAGES, type Engine, type EngineName, engine, engineProgram } from "../helpers/engine.ts";
 import { eventually } from "../helpers/eventually.ts";
 
@@ -22,21 +22,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const mistakes = suite("mistakes of a bus");
 mistakes.after.each(stopBuses);
 
-/** What `start()` is rejected with; it holds no secret, however it is looked at. */
-async function refusal(url: string, prefix = "test"): Promise<TidingsError> {
-  const bus = recordedBus(url, { prefix });
-  const error: TidingsError = await bus.start().then(
-    () => assert.unreachable("it should have been refused"),
-    (error) => error,
-  );
-  assert.is(error.code, "configuration", error.message);
-  for (const secret of [SECRET, encodeURIComponent(SECRET)]) {
-    assert.not.ok([error.message, JSON.stringify(error), String(error.cause)].join().includes(secret), error.message);
-  }
-  assert.equal(bus.states, [], "a mistake is no outage");
-  assert.is(bus.up, false);
-  return error;
-}
+const refusal = (url: string, prefix = "test"): Promise<TidingsError> => refusalOf(url, { prefix, secrets: [SECRET] });
 
 mistakes("an unknown scheme, an address that is none and a prefix that is none are refused", async () => {
   for (const url of ["", "kafka://a", "constructor://a", "redis", "http://127.0.0.1"]) {
