@@ -10,15 +10,14 @@ import { DAYS, type Filled, fill, type Layout, lay } from "./layouts.ts";
 import { median, percentile, table } from "./numbers.ts";
 
 const PARTITIONS = 16;
-/** Seconds given to sends, and to the pruning of a day; what is not done by then is told as a rate. */
-const SEND_SECONDS = 5;
+/** Given to the pruning of a day; what is not done by then is told as a rate. */
 const PRUNE_SECONDS = 60;
 const BATCH = 1_000;
 
 type Figures = Record<string, number>;
 
 export async function run(bench: Bench): Promise<string> {
-  const rows = Number(bench.rows ?? (bench.quick ? 200_000 : 10_000_000));
+  const rows = Number(bench.rows ?? bench.size(10_000_000, 200_000, 4_000));
   const layouts = (bench.layouts ?? "plain,hash,range").split(",") as Layout[];
   const start = new Date(Date.now() - DAYS * 86_400_000);
   const measured = new Map<Layout, Figures>();
@@ -28,7 +27,7 @@ export async function run(bench: Bench): Promise<string> {
     const began = performance.now();
     const filled = await fill(sql, layout, rows, start);
     console.error(`${layout}: ${rows} rows filled in ${Math.round((performance.now() - began) / 1_000)} s`);
-    measured.set(layout, await measure(filled, layout, database.url, bench.quick));
+    measured.set(layout, await measure(bench, filled, layout, database.url));
     console.error(JSON.stringify(measured.get(layout)));
     await sql.end();
     await bench.clear();
@@ -40,12 +39,13 @@ export async function run(bench: Bench): Promise<string> {
 ${table(["", ...layouts], lines)}`;
 }
 
-async function measure(filled: Filled, layout: Layout, url: string, quick: boolean): Promise<Figures> {
+async function measure(bench: Bench, filled: Filled, layout: Layout, url: string): Promise<Figures> {
+  const seconds = bench.size(5, 5, 0.2);
   return {
     ...(await sizes(filled)),
-    ...(await reads(filled, url, quick ? 200 : 2_000)),
-    ...(await sends(filled, url, 1)),
-    ...(await sends(filled, url, 8)),
+    ...(await reads(filled, url, bench.size(2_000, 200, 40))),
+    ...(await sends(filled, url, 1, seconds)),
+    ...(await sends(filled, url, 8, seconds)),
     ...(layout === "range" ? await dropDay(filled) : await pruneDay(filled)),
     ...(await vacuum(filled)),
   };
@@ -59,14 +59,14 @@ async function sizes({ sql, rows }: Filled): Promise<Figures> {
   return { "table, MB per million": row!.heap / per, "indexes, MB per million": row!.indexes / per };
 }
 
-/** The reader of streams itself, on a connection that tells its SQL, which is then explained. */
+/** The reader of streams itself, on a connection that tells what it asks, which is then explained. */
 async function reads({ users }: Filled, url: string, samples: number): Promise<Figures> {
-  let text = "";
+  let asked: { text: string; values: (string | number | boolean)[] } | undefined;
   const sql = postgres(url, {
     ...connectionOptions("bench"),
     max: 1,
-    debug: (_connection, query) => {
-      if (query.includes("tidings.notification n") && !query.startsWith("explain")) text = query;
+    debug(_connection, text, values) {
+      if (text.includes("tidings.notification n") && !text.startsWith("explain")) asked = { text, values };
     },
   }) as Sql;
   let times: number[] = [];
@@ -93,11 +93,10 @@ async function reads({ users }: Filled, url: string, samples: number): Promise<F
   const buffers = { hit: 0, read: 0, planning: [] as number[] };
   const explained = samples / 10;
   for (let at = 0; at < explained; at++) {
-    const [row] = await sql.unsafe<{ "QUERY PLAN": Explained[] }[]>(`explain (analyze, buffers, format json) ${text}`, [
-      `{${anyone()}}`,
-      "{80}",
-      20,
-    ]);
+    await entries.read(anyone(), 80, false);
+    const { text, values } = asked!;
+    const explain = `explain (analyze, buffers, format json) ${text}`;
+    const [row] = await sql.unsafe<{ "QUERY PLAN": Explained[] }[]>(explain, values);
     const { Plan: plan, "Planning Time": planning } = row!["QUERY PLAN"][0]!;
     buffers.hit += plan["Shared Hit Blocks"];
     buffers.read += plan["Shared Read Blocks"];
@@ -121,7 +120,7 @@ interface Explained {
 }
 
 /** One entry per transaction, to random users. */
-async function sends({ users }: Filled, url: string, lanes: number): Promise<Figures> {
+async function sends({ users }: Filled, url: string, lanes: number, seconds: number): Promise<Figures> {
   const sql = connect(url, { max: lanes, name: "bench" });
   const lane = async (end: number): Promise<number> => {
     let sent = 0;
@@ -131,12 +130,12 @@ async function sends({ users }: Filled, url: string, lanes: number): Promise<Fig
     }
     return sent;
   };
-  const lanesFor = (seconds: number): Promise<number[]> =>
-    Promise.all(Array.from({ length: lanes }, () => lane(performance.now() + seconds * 1_000)));
-  await lanesFor(0.5); // warm
-  const sent = (await lanesFor(SEND_SECONDS)).reduce((sum, one) => sum + one, 0);
+  const lanesFor = (ms: number): Promise<number[]> =>
+    Promise.all(Array.from({ length: lanes }, () => lane(performance.now() + ms)));
+  await lanesFor(seconds * 100); // warm
+  const sent = (await lanesFor(seconds * 1_000)).reduce((sum, one) => sum + one, 0);
   await close(sql);
-  return { [`sends per second, ${lanes} at a time`]: sent / SEND_SECONDS };
+  return { [`sends per second, ${lanes} at a time`]: sent / seconds };
 }
 
 /** As the housekeeper does it, without its pauses. */

@@ -8,7 +8,7 @@ const BATCH = 1_000;
 const SAMPLES = 20;
 
 export async function run(bench: Bench): Promise<string> {
-  const rows = Number(bench.rows ?? (bench.quick ? 20_000 : 1_000_000));
+  const rows = Number(bench.rows ?? bench.size(1_000_000, 20_000, 2_000));
   const layouts = (bench.layouts ?? "plain,hash").split(",") as Layout[];
   const start = new Date(Date.now() - DAYS * 86_400_000);
   const lines: (string | number)[][] = [];

@@ -8,7 +8,7 @@ import { percentile, table } from "./numbers.ts";
 const ALONE_MS = 5_000;
 
 export async function run(bench: Bench): Promise<string> {
-  const rows = Number(bench.rows ?? (bench.quick ? 20_000 : 1_000_000));
+  const rows = Number(bench.rows ?? bench.size(1_000_000, 20_000, 2_000));
   const start = new Date(Date.now() - DAYS * 86_400_000);
   const { url } = await bench.database();
   const filled = await fill(await lay(url, "plain", 0, start), "plain", rows, start);

@@ -99,6 +99,17 @@ test("feeds are compared with NOTIFY by hand and with silence, and pgbench's row
   assert.equal({ left: left(), files: files() }, { left: [], files: [] });
 });
 
+test("every other scenario runs, those on request too", async () => {
+  const help = bench("--help");
+  await help.code;
+  const names = [...help.stdout().matchAll(/^ {2}(\w+) +/gm)].map(([, name]) => name!);
+  const others = names.filter((name) => !["delivery", "feeds"].includes(name));
+  const run = bench("--tiny", "--rivals", "none", ...others);
+  assert.is(await run.code, 0, run.stderr());
+  for (const name of others) assert.match(run.stdout(), new RegExp(`^### ${name}\n\n(?!Failed)`, "m"));
+  assert.equal({ left: left(), files: files() }, { left: [], files: [] });
+});
+
 test("a scenario that fails is told and makes the exit code 1, and the next one is run", async () => {
   const broken = join(folder, "tsx-broken.mjs");
   writeFileSync(broken, "process.exit(3);\n");
