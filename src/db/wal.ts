@@ -3,6 +3,9 @@
  * so that no abandoned slot can fill the disk. What was written while the connection was down is not seen: `onUp` is
  * the cue to read the tables. Never tells of what was rolled back.
  *
+ * The publication is made where it is missing. One that does not publish what is needed is never read from: not at the
+ * start, not later.
+ *
  * Making a slot waits for every transaction that is writing at that moment; until then this is not up.
  */
 import { sleep, within } from "../deadline.ts";
@@ -12,8 +15,8 @@ import type { Columns } from "../protocol/stored.ts";
 import type { Sql } from "./client.ts";
 import { mistakeOf } from "./mistake.ts";
 import { createDecoder, type Handlers } from "./pgoutput.ts";
+import { PUBLICATION, publish, untilAltered } from "./publication.ts";
 import { openSingle, type Single } from "./single.ts";
-import { PUBLICATION } from "./wal_needs.ts";
 
 /** An inserted row of tidings.notification, or a message that was emitted with the prefix `tidings`. */
 export type Told = Columns | string;
@@ -21,6 +24,8 @@ export type Told = Columns | string;
 export interface WalOptions {
   /** A direct connection of a role with the attribute REPLICATION. */
   url: string;
+  /** Takes queries while the WAL is read; null while there is none. The publication is looked at on it. */
+  connection(): Sql | null;
   /**
    * A commit, in commit order; other sessions may not see it yet (snapshot.ts). Null: it is too big to be told of, what
    * it stored is to be looked for in the tables.
@@ -30,7 +35,7 @@ export interface WalOptions {
   /** Once per outage. Not called by `stop()`. */
   onDown(error: Error): void;
   onError?(error: Error): void;
-  /** Milliseconds between two questions whether the server is still there. Default 2500. */
+  /** Milliseconds between two questions whether the server and the publication are still there. Default 2500. */
   beatMs?: number | undefined;
   /** Milliseconds an answer may take. Default 2500. */
   beatTimeoutMs?: number | undefined;
@@ -43,7 +48,9 @@ const NOT_HERE = ["55000", "42704"];
 /** What reading the WAL takes. */
 const NEEDS = `wal_level = logical, a role with REPLICATION on a direct connection, and the publication "${PUBLICATION}"`;
 const CONNECT_MS = 15_000;
+const SILENT = "Postgres did not answer on the connection the WAL is read on within 15 s.";
 const LEAVE_MS = 1_000;
+const BEAT_MS = 2_500;
 /** Rows and messages of one transaction that are held until its commit. */
 const MOST_HELD = 20_000;
 /** Microseconds from the Unix epoch to that of Postgres, 2000-01-01. */
@@ -75,27 +82,39 @@ async function holdWal(options: WalOptions, life: Life, call: (callback: () => v
   let up = false;
   try {
     if (life.signal.aborted) throw life.signal.reason;
-    const stream = await open(single, over.signal);
+    const { stream, mark } = await open(single, over.signal);
     up = true;
+    void watchPublication(mark, options, life, over);
     const read = createReader(options, stream, call, (error) => over.abort(error));
     life.onUp();
     life.onDown(await keepAsking(read, options, life, over.signal));
   } finally {
     life.signal.removeEventListener("abort", stop);
+    over.abort();
     await (up && life.signal.aborted ? single.leave(LEAVE_MS) : single.cut());
   }
 }
 
 type CopyBoth = Awaited<ReturnType<ReturnType<Sql["unsafe"]>["writable"]>>;
 
-async function open({ sql }: Single, signal: AbortSignal): Promise<CopyBoth> {
-  await within(sql.unsafe("IDENTIFY_SYSTEM"), CONNECT_MS, "Postgres did not answer in 15 s.", signal);
+async function open({ sql }: Single, signal: AbortSignal): Promise<{ stream: CopyBoth; mark: string }> {
+  // before the slot: what is read is decoded by the publication as it was when it was written
+  await within(publish(sql), CONNECT_MS, SILENT, signal);
   const slot = `tidings_${crypto.randomUUID().replaceAll("-", "")}`;
   const never = 2 ** 31 - 1; // it waits for open transactions as long as they last
   const making = sql.unsafe(`CREATE_REPLICATION_SLOT ${slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT`);
   const [made] = await within(making, never, "", signal);
+  // that may have been long ago
+  const mark = await within(publish(sql), CONNECT_MS, SILENT, signal);
   const start = `START_REPLICATION SLOT ${slot} LOGICAL ${made!.consistent_point} (proto_version '1', publication_names '${PUBLICATION}', messages 'on')`;
-  return within(sql.unsafe(start).writable(), CONNECT_MS, "Postgres did not begin to send in 15 s.", signal);
+  return { stream: await within(sql.unsafe(start).writable(), CONNECT_MS, SILENT, signal), mark };
+}
+
+/** Postgres goes on without a word when the publication loses its table, since version 18 when it is dropped too. */
+async function watchPublication(mark: string, options: WalOptions, life: Life, over: AbortController): Promise<void> {
+  const { connection, beatMs: ms = BEAT_MS } = options;
+  const altered = await untilAltered(mark, { connection, ms, signal: over.signal, onError: life.onError });
+  if (altered) over.abort(altered);
 }
 
 interface Reading {
@@ -168,7 +187,7 @@ function collector({ onCommit }: WalOptions, call: (callback: () => void) => voi
 
 /** Asks every `beatMs`; returns when nothing came in time, or the connection is over. */
 async function keepAsking(read: Reading, options: WalOptions, life: Life, signal: AbortSignal): Promise<Error> {
-  const { beatMs = 2_500, beatTimeoutMs = 2_500 } = options;
+  const { beatMs = BEAT_MS, beatTimeoutMs = 2_500 } = options;
   for (;;) {
     await sleep(beatMs, signal);
     if (signal.aborted) return asError(signal.reason);

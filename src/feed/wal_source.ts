@@ -1,17 +1,11 @@
-/** The WAL as a source: makes sure of its publication, keeps it read, and tells when it is. */
-import type { Sql } from "../db/client.ts";
+/** The WAL as a source: keeps it read, tells when it is, and warns of what keeps it from being read. */
 import { createWal, type Wal, type WalOptions } from "../db/wal.ts";
-import { publish } from "../db/wal_needs.ts";
+import { TidingsError } from "../errors.ts";
 import type { ServiceLog } from "../log.ts";
 
-export interface WalSourceOptions {
-  readonly sql: Sql;
-  readonly url: string;
+export interface WalSourceOptions
+  extends Pick<WalOptions, "url" | "connection" | "beatMs" | "beatTimeoutMs" | "onCommit"> {
   readonly log: ServiceLog;
-  readonly beatMs?: number | undefined;
-  readonly beatTimeoutMs?: number | undefined;
-  /** As WalOptions has it. */
-  onCommit: WalOptions["onCommit"];
   /** It is read from now on, or no more. */
   changed(up: boolean): void;
 }
@@ -24,29 +18,34 @@ export interface WalSource {
 }
 
 export function createWalSource(options: WalSourceOptions): WalSource {
-  const { log, changed } = options;
-  let up = false;
+  const { url, connection, beatMs, beatTimeoutMs, onCommit, log, changed } = options;
+  let [up, wasUp, warned] = [false, false, ""];
   const wal: Wal = createWal({
-    url: options.url,
-    beatMs: options.beatMs,
-    beatTimeoutMs: options.beatTimeoutMs,
-    onCommit: options.onCommit,
+    url,
+    connection,
+    beatMs,
+    beatTimeoutMs,
+    onCommit,
     onUp() {
-      up = true;
+      [up, wasUp] = [true, true];
       changed(true);
     },
     onDown(error) {
       up = false;
       changed(false);
+      warned = error.message;
       log.warn({ err: error }, "the WAL is not read; NOTIFY is used until it is again");
     },
-    onError: (error) => log.debug?.({ err: error }, "reading the WAL"),
+    onError(error) {
+      // found when it was to be read again: nobody else tells the operator, and trying on does not mend it
+      const isMistake = error instanceof TidingsError && error.code === "configuration";
+      if (!wasUp || !isMistake || error.message === warned) return log.debug?.({ err: error }, "reading the WAL");
+      warned = error.message;
+      log.warn({ err: error }, "the WAL cannot be read again; NOTIFY is used until it can");
+    },
   });
   return {
-    async start() {
-      await publish(options.sql);
-      await wal.start();
-    },
+    start: () => wal.start(),
     async stop() {
       up = false;
       await wal.stop();
