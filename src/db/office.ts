@@ -2,7 +2,6 @@
  * Offices: what one instance of all does for the rest, or what an instance tells the writers about itself. Each is an
  * advisory lock of a session, held on the instance's own connection (db/listener.ts), and so goes with it.
  */
-import type { PendingQuery, Row } from "postgres";
 import type { Sql } from "./client.ts";
 
 /** 'tidi'; the writers' side of these keys is in sql/tidings/functions/announce.sql. */
@@ -23,29 +22,54 @@ export const OFFICE = {
 
 export type Office = (typeof OFFICE)[keyof typeof OFFICE];
 
-/** An instance asks something every 5 s at least. */
-const ABSENT_MS = 10_000;
+export interface Holder {
+  /** The process id of its session. */
+  readonly pid: number;
+  /** Since the last thing it asked was answered; null while something is being done, or where that is not to be seen. */
+  readonly idleMs: number | null;
+}
 
-/** How an office is held: by one instance alone, or shared. Writers hold keys shared for the length of a commit. */
-type Mode = "ExclusiveLock" | "ShareLock";
-
-const locks = (sql: Sql, mode: Mode): PendingQuery<Row[]> => sql`
-  select objid::int as office, pid from pg_locks where locktype = 'advisory' and classid = ${LOCK_CLASS} and objsubid = 2
-    and granted and mode = ${mode} and database = (select oid from pg_database where datname = current_database())`;
+/** Who holds what: looked at once each heartbeat. */
+export interface Roster {
+  /** Of the offices that one holds alone. */
+  readonly holders: Readonly<Partial<Record<Office, Holder>>>;
+  /** Somebody shares `needsNotify`. */
+  readonly needsNotify: boolean;
+}
 
 /**
- * Milliseconds since a session was answered last, null for one at work; for a row of pg_stat_get_activity(), which costs half
- * of what the view over it does. Other roles' sessions are seen by members of pg_read_all_stats only.
+ * Milliseconds without a question, of a holder that asks one every second or five: from then on others make up for it, and
+ * from then on its session is ended.
  */
-const idleMs = (sql: Sql): PendingQuery<Row[]> =>
-  sql`case when state = 'idle' then extract(epoch from clock_timestamp() - state_change)::float8 * 1000 end`;
+const ABSENT_MS = 3_000;
+const GIVEN_UP_MS = 10_000;
 
-/** Takes the office where nobody holds it. Waits at most 50 ms. */
-export async function takeOffice(connection: Sql, office: Office): Promise<boolean> {
-  const [row] = await connection<{ won: boolean; taken: boolean }[]>`
-    select pg_try_advisory_lock(${LOCK_CLASS}, ${office}) as won,
-      exists (${locks(connection, "ExclusiveLock")} and objid = ${office}) as taken`;
-  return row!.won || (!row!.taken && (await stand(connection, office)));
+/**
+ * Sessions of other roles are seen idle by members of pg_read_all_stats only. The function is half as much work as the
+ * view pg_stat_activity over it.
+ */
+export async function look(sql: Sql): Promise<Roster> {
+  const [row] = await sql<{ holders: ({ office: Office } & Holder)[] | null; needsNotify: boolean }[]>`
+    with held as materialized (
+      select objid::int as office, pid, mode from pg_locks
+      where locktype = 'advisory' and classid = ${LOCK_CLASS} and objsubid = 2 and granted
+        and database = (select oid from pg_database where datname = current_database()))
+    select exists (select from held where office = ${OFFICE.needsNotify} and mode = 'ShareLock') as "needsNotify", (
+      select json_agg(json_build_object('office', office, 'pid', held.pid, 'idleMs',
+        case when state = 'idle' then extract(epoch from clock_timestamp() - state_change)::float8 * 1000 end))
+      from held left join lateral pg_stat_get_activity(held.pid) on true where mode = 'ExclusiveLock') as holders`;
+  const { holders, needsNotify } = row!;
+  return { needsNotify, holders: Object.fromEntries((holders ?? []).map(({ office, ...one }) => [office, one])) };
+}
+
+/** Whether it is there and does not run: a stopped process, a paused machine, a connection that leads nowhere. */
+export const isAbsent = (holder: Holder | undefined): boolean => (holder?.idleMs ?? 0) > ABSENT_MS;
+
+/** Takes the office, unless somebody holds it. Waits at most 50 ms. */
+export async function takeOffice(connection: Sql, office: Office, { holders }: Roster): Promise<boolean> {
+  if (holders[office]) return false;
+  const [row] = await connection<{ won: boolean }[]>`select pg_try_advisory_lock(${LOCK_CLASS}, ${office}) as won`;
+  return row!.won || (await stand(connection, office));
 }
 
 /**
@@ -77,34 +101,15 @@ export async function unshareOffice(connection: Sql, office: Office): Promise<vo
   await connection`select pg_advisory_unlock_shared(${LOCK_CLASS}, ${office})`;
 }
 
-/** Whether any instance shares it. */
-export async function isShared(sql: Sql, office: Office): Promise<boolean> {
-  const [row] = await sql<{ yes: boolean }[]>`select exists (${locks(sql, "ShareLock")} and objid = ${office}) as yes`;
-  return row!.yes;
-}
-
-export interface Holder {
-  /** The process id of its session. */
-  readonly pid: number;
-  /** Since the last thing it asked was answered; null while something is being done, or where that is not to be seen. */
-  readonly idleMs: number | null;
-}
-
-/** The offices that are held. */
-export async function holders(sql: Sql): Promise<Partial<Record<Office, Holder>>> {
-  const rows = await sql<({ office: Office } & Holder)[]>`
-    select office, held.pid, ${idleMs(sql)} as "idleMs"
-    from (${locks(sql, "ExclusiveLock")}) held left join lateral pg_stat_get_activity(held.pid) on true`;
-  return Object.fromEntries(rows.map(({ office, ...holder }) => [office, holder]));
-}
-
 /**
- * Ends the sessions of holders that are there and do not run (a stopped process, a paused machine): their offices are free
- * at once, and whatever they do later, they cannot say it in that office. Where the role may not, nothing is done.
+ * Ends the sessions of holders that have been absent for long: their offices are free at once, and whatever they do later,
+ * they cannot say it in that office. Where the role may not, nothing is done.
  */
-export async function endAbsent(sql: Sql): Promise<void> {
+export async function endAbsent(sql: Sql, { holders }: Roster): Promise<void> {
+  const pids = Object.values(holders).flatMap(({ pid, idleMs }) => ((idleMs ?? 0) > GIVEN_UP_MS ? [pid] : []));
+  if (pids.length === 0) return;
   await sql`
-    select pg_terminate_backend(held.pid)
-    from (${locks(sql, "ExclusiveLock")}) held cross join lateral pg_stat_get_activity(held.pid)
-    where ${idleMs(sql)} > ${ABSENT_MS} and pg_has_role(usesysid, 'usage')`;
+    select pg_terminate_backend(pid) from pg_stat_activity join pg_roles on pg_roles.oid = usesysid
+    where pid = any(${pids}::int[]) and state = 'idle' and clock_timestamp() - state_change > ${GIVEN_UP_MS} * interval '1 ms'
+      and case when rolsuper then current_setting('is_superuser')::bool else pg_has_role(usesysid, 'usage') end`;
 }

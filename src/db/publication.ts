@@ -77,7 +77,7 @@ function faultOf(seen: Seen): [text: string, mend: string] | undefined {
   return undefined;
 }
 
-const refusal = ({ text, mend }: Need): TidingsError =>
+export const refusal = ({ text, mend }: Need): TidingsError =>
   new TidingsError("configuration", `The WAL cannot be read: ${text}. What mends it: ${mend}.`);
 
 /** What is wrong with it. Not that it is missing, where this role makes it as soon as it is needed. */

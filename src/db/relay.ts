@@ -6,7 +6,7 @@
  * It polls only while there is traffic, and once per heartbeat otherwise. Losing any of it costs streams a read.
  */
 import type { Sql } from "./client.ts";
-import { OFFICE, takeOffice } from "./office.ts";
+import { OFFICE, type Roster, takeOffice } from "./office.ts";
 
 /**
  * Under much traffic each poll is a statement that writers wait for the processor for, and many envelopes share one NOTIFY;
@@ -23,7 +23,7 @@ const VACUUM_AFTER = 20_000;
 
 export interface Relay {
   /** To be run on the LISTEN connection every few seconds: takes the office where it is free, and relays. */
-  beat(connection: Sql): Promise<unknown>;
+  beat(connection: Sql, roster: Roster): Promise<unknown>;
   /** A NOTIFY was heard: others may have been held back. */
   noticed(): void;
   /** The LISTEN connection is gone, and the office with it. */
@@ -71,9 +71,9 @@ export function createRelay(sql: Sql, failed: (error: unknown) => void): Relay {
   }
 
   return {
-    async beat(connection) {
+    async beat(connection, roster) {
       if (elected) return connection`select tidings.relay()`;
-      elected = await takeOffice(connection, OFFICE.relay);
+      elected = await takeOffice(connection, OFFICE.relay, roster);
     },
     noticed() {
       heardAt = performance.now();

@@ -2,6 +2,13 @@
  * What other sessions see. Postgres sends a commit out of the WAL a moment before they do, and for as long as it waits for
  * a synchronous standby: whoever read the tables on hearing of it might find nothing.
  */
+import type { Sql } from "./client.ts";
+
+/** pg_current_snapshot(), now. */
+export async function currentSnapshot(sql: Sql): Promise<string> {
+  const [row] = await sql<{ now: string }[]>`select pg_current_snapshot()::text as now`;
+  return row!.now;
+}
 
 /**
  * Whether a transaction, by its 32-bit id, is over in a snapshot.

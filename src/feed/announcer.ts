@@ -1,4 +1,5 @@
 /** NOTIFY as an outlet: what one instance reads from the WAL is announced to all, many envelopes at a time. */
+import { currentSnapshot } from "../db/snapshot.ts";
 import { TidingsError } from "../errors.ts";
 import { EVERYONE, SWEEP } from "./ear.ts";
 import { type Load, type Outlet, SEEN, split } from "./queue.ts";
@@ -13,10 +14,13 @@ const MARK = " ";
 const encoder = new TextEncoder();
 const buffer = new Uint8Array(MOST_NOTIFY_BYTES);
 
-/** Whether the text of a NOTIFY is of who reads the WAL, and not of a writer. */
+/** Whether the text of a NOTIFY is envelopes out of the WAL, and not a writer's. */
 export const isFromWal = (text: string): boolean => text.startsWith(MARK);
 
 export function createAnnouncer(connection: WayOptions["connection"]): Outlet {
+  /** Some were not seen the last time: it is likely again, so it is asked first. */
+  let wereLate = false;
+
   /** Null, or the snapshot in which not all was seen: then nothing was announced. */
   async function announce(loads: readonly Load[]): Promise<string | null> {
     const messages = loads.flatMap((load) => load.messages);
@@ -33,10 +37,12 @@ export function createAnnouncer(connection: WayOptions["connection"]): Outlet {
     get up() {
       return connection() !== null;
     },
-    async hand(loads) {
-      const snapshot = await announce(loads);
+    async hand(loads, signal) {
+      const snapshot = wereLate ? await currentSnapshot(alive(connection)) : await announce(loads);
       if (snapshot === null) return [];
       const [seen, unseen] = split(loads, snapshot);
+      wereLate = unseen.length > 0;
+      signal.throwIfAborted();
       // a snapshot never sees less than the one before
       if (seen.length > 0 && (await announce(seen)) !== null) throw new TidingsError("database", "A commit went away.");
       return unseen;
@@ -63,5 +69,5 @@ function pack(envelopes: readonly string[]): string[] {
   return texts;
 }
 
-/** Of equal NOTIFYs of one transaction Postgres keeps one: no two of ours are. */
+/** Of equal NOTIFYs of one transaction Postgres keeps one: no two of ours are (as tidings.pack has it). */
 const mark = (n: number): string => MARK + n.toString(2).replaceAll("0", " ").replaceAll("1", "\t");

@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../bus/bus.ts";
 import type { Sql } from "../db/client.ts";
-import { leaveOffice, OFFICE, takeOffice } from "../db/office.ts";
+import { leaveOffice, OFFICE, type Roster, takeOffice } from "../db/office.ts";
 import { relayedOf } from "../protocol/relayed.ts";
 import { isFromWal } from "./announcer.ts";
 import { createBusOutlet } from "./bus_outlet.ts";
@@ -14,7 +14,7 @@ import type { WayOptions } from "./way.ts";
 
 export interface BusRelay extends Pick<Forwarder, "active" | "readsWal" | "missed" | "stop"> {
   /** On the LISTEN connection, about once a second: takes the office where it is free. */
-  beat(connection: Sql): Promise<void>;
+  beat(connection: Sql, roster: Roster): Promise<void>;
   /** The text of a NOTIFY. */
   heard(text: string): void;
   /** The bus is down here: whoever has one takes over. */
@@ -39,8 +39,8 @@ export function createBusRelay({ bus, ...options }: WayOptions & { readonly bus:
   /** The connection whose lock it is; undefined while another instance is the relay. */
   let office: Sql | undefined;
 
-  async function take(connection: Sql): Promise<void> {
-    if (office || isStopped || !bus.up || !(await takeOffice(connection, OFFICE.busRelay))) return;
+  async function take(connection: Sql, roster: Roster): Promise<void> {
+    if (office || isStopped || !bus.up || !(await takeOffice(connection, OFFICE.busRelay, roster))) return;
     try {
       await connection.unsafe("listen tidings");
     } catch (error) {
@@ -68,8 +68,8 @@ export function createBusRelay({ bus, ...options }: WayOptions & { readonly bus:
   }
 
   return {
-    beat(connection) {
-      taking ??= take(connection).finally(() => {
+    beat(connection, roster) {
+      taking ??= take(connection, roster).finally(() => {
         taking = undefined;
       });
       return taking;

@@ -1,6 +1,7 @@
 /** Over a bus: an instance subscribes to the users and rooms it holds, and one of them is the relay that publishes. */
 import { type Bus, openBus } from "../bus/bus.ts";
 import type { Sql } from "../db/client.ts";
+import { isAbsent, OFFICE } from "../db/office.ts";
 import { atMost } from "../deadline.ts";
 import { TidingsError } from "../errors.ts";
 import { type BusRelay, createBusRelay } from "./bus_relay.ts";
@@ -70,8 +71,10 @@ export function busWay(options: WayOptions): Way {
       await relay?.stop();
       await bus?.stop();
     },
-    async beat(connection) {
-      await relay?.beat(connection);
+    async beat(connection, roster) {
+      await relay?.beat(connection, roster);
+      // who publishes does not run: nobody is told of anything
+      if (isAbsent(roster.holders[OFFICE.busRelay])) sweeper.now();
     },
     lost: () => relay?.lost(),
     follow(group, isWanted) {

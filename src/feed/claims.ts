@@ -10,11 +10,12 @@
  */
 import type { Sql } from "../db/client.ts";
 import {
-  holders,
-  isShared,
+  isAbsent,
   leaveOffice,
+  look,
   OFFICE,
   type Office,
+  type Roster,
   shareOffice,
   takeOffice,
   unshareOffice,
@@ -33,7 +34,7 @@ export interface Claims {
   lost(): void;
   plays(role: Role): void;
   /** Every heartbeat: gives way to those who depend on NOTIFY, or takes over from one that is gone. */
-  beat(): Promise<void>;
+  beat(roster: Roster): Promise<void>;
   /** Gives back what is held, so that writers announce again before the others find out. */
   stop(): Promise<void>;
 }
@@ -46,8 +47,6 @@ export interface ClaimsOptions {
 
 const WRITERS = 0;
 const NOBODY = -1;
-/** Who reads the WAL asks something every second: one that has not for so long announces nothing either. */
-const ABSENT_MS = 3_000;
 const SILENT_MS = 500;
 /** The longest that a commit which counted on another announcer is expected to take. */
 const LATE_MS = 2_000;
@@ -66,21 +65,25 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let settling: Promise<void> = Promise.resolve();
 
-  async function settle(on: Sql): Promise<void> {
+  async function settle(on: Sql, seen?: Roster): Promise<void> {
     const needs = role === "hears" || role === "announces";
     if (role !== "announces" && role !== "publishes") await give(on, OFFICE.walFed);
     if (isHearing !== needs) {
       await (needs ? shareOffice : unshareOffice)(on, OFFICE.needsNotify);
       isHearing = needs;
     }
-    if (role === "announces") await take(on, OFFICE.walFed);
-    if (role === "publishes") await ((await isShared(on, OFFICE.needsNotify)) ? give : take)(on, OFFICE.walFed);
-    if (needs) await watch(on);
+    const roster = seen ?? (await look(on));
+    if (role === "announces") await take(on, OFFICE.walFed, roster);
+    if (role === "publishes") {
+      if (roster.needsNotify) await give(on, OFFICE.walFed);
+      else await take(on, OFFICE.walFed, roster);
+    }
+    if (needs) watch(on, roster);
   }
 
-  async function watch(on: Sql): Promise<void> {
-    const { [OFFICE.walFed]: silencer, [OFFICE.announcing]: relay } = await holders(on);
-    const isAtWork = relay && (relay.idleMs ?? 0) < ABSENT_MS;
+  function watch(on: Sql, { holders }: Roster): void {
+    const { [OFFICE.walFed]: silencer, [OFFICE.announcing]: relay } = holders;
+    const isAtWork = relay !== undefined && !isAbsent(relay) && !isAbsent(silencer);
     const now = !silencer ? WRITERS : isAtWork ? relay.pid : NOBODY;
     const isNews = announcer !== undefined && now !== announcer;
     announcer = now;
@@ -89,11 +92,11 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
     clearTimeout(timer);
     if (connection !== on) return;
     // once more, for those who were committing just then
-    timer = now === NOBODY ? setTimeout(settleSoon, SILENT_MS) : setTimeout(catchUp, LATE_MS);
+    timer = now === NOBODY ? setTimeout(() => void settleSoon(), SILENT_MS) : setTimeout(catchUp, LATE_MS);
   }
 
-  async function take(on: Sql, office: Office): Promise<void> {
-    if (!held.has(office) && (await takeOffice(on, office))) held.add(office);
+  async function take(on: Sql, office: Office, roster: Roster): Promise<void> {
+    if (!held.has(office) && (await takeOffice(on, office, roster))) held.add(office);
   }
 
   async function give(on: Sql, office: Office): Promise<void> {
@@ -101,7 +104,7 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   }
 
   /** One at a time: each looks at what is wanted by then. */
-  function settleSoon(): Promise<void> {
+  function settleSoon(seen?: Roster): Promise<void> {
     settling = settling.then(async () => {
       const on = connection;
       if (!on) return;
@@ -111,7 +114,7 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
         isHearing = false;
       }
       try {
-        await settle(on);
+        await settle(on, seen);
       } catch (error) {
         if (connection === on) failed(error);
       }

@@ -5,7 +5,7 @@
  */
 import type { Sql } from "../db/client.ts";
 import { createListener } from "../db/listener.ts";
-import { endAbsent } from "../db/office.ts";
+import { endAbsent, look } from "../db/office.ts";
 import { createRelay, type Relay } from "../db/relay.ts";
 import { atMost } from "../deadline.ts";
 import type { ServiceLog } from "../log.ts";
@@ -86,6 +86,7 @@ export function createFeed(options: FeedOptions): Feed {
   let since: number | null = null;
   let isStopped = false;
   let holding: Promise<void> | undefined;
+  let beating: Promise<void> | undefined;
   const way: Way = { notify: notifyWay, wal: walWay, bus: busWay }[kind]({
     ...options,
     claims,
@@ -110,6 +111,7 @@ export function createFeed(options: FeedOptions): Feed {
       weigh();
       sweeper.now();
     },
+    onError: (error) => log.debug?.({ err: error }, "the LISTEN connection"),
     onDown(error) {
       relay.lost();
       claims.lost();
@@ -120,12 +122,21 @@ export function createFeed(options: FeedOptions): Feed {
     beat,
   });
 
-  async function beat(connection: Sql): Promise<void> {
-    await endAbsent(connection);
+  /** One at a time, for it asks for what it then takes. */
+  function beat(connection: Sql): Promise<void> {
+    beating ??= beatOnce(connection).finally(() => {
+      beating = undefined;
+    });
+    return beating;
+  }
+
+  async function beatOnce(connection: Sql): Promise<void> {
+    const roster = await look(connection);
     // who relays must hear that there is something to relay
-    if (way.listens) await relay.beat(connection);
-    await way.beat(connection);
-    await claims.beat();
+    if (way.listens) await relay.beat(connection, roster);
+    await way.beat(connection, roster);
+    await claims.beat(roster);
+    await endAbsent(connection, roster).catch(warned("an instance that does not run was not put out of office"));
   }
 
   /** Lost with the LISTEN connection, which is what tells the others that this instance lives no more. */
@@ -157,8 +168,11 @@ export function createFeed(options: FeedOptions): Feed {
       isStopped = true;
       sweeper.stop();
       await claims.stop();
-      await atMost(LEAVE_MS, way.stop());
+      const leaving = way.stop();
+      await atMost(LEAVE_MS, leaving);
       await Promise.all([relay.stop(), listener.stop()]);
+      // what it waited for is gone with the connection
+      await atMost(LEAVE_MS, leaving);
     },
     get up() {
       return listener.up && way.up;

@@ -10,7 +10,7 @@ import { describe } from "../errors.ts";
 import { parseEnvelopes } from "../protocol/envelope.ts";
 import { briefEnvelopeOf, type Stored, storedOf } from "../protocol/stored.ts";
 import type { Role } from "./claims.ts";
-import { createQueue, type Outlet, SEEN } from "./queue.ts";
+import { createQueue, LOST, type Outlet, SEEN } from "./queue.ts";
 import { createWalSource, type WalSource } from "./wal_source.ts";
 import type { WayOptions } from "./way.ts";
 
@@ -41,16 +41,36 @@ export interface Forwarder {
 
 /** Reading begins when all transactions that were open have ended. */
 const LATE_MS = 5_000;
+/** Between two tries of what trying again does not cure. */
+const AGAIN_MS = 15_000;
 
 export function createForwarder(options: WayOptions, target: Target): Forwarder {
   const { claims, log } = options;
   const { outlet, roles } = target;
   const failed = (error: unknown): void => log.warn({ err: error }, "handing on entries failed");
-  const queue = createQueue(outlet, failed);
+  let isStuck = false;
+  const queue = createQueue(outlet, {
+    failed,
+    stuck(now) {
+      if (now === isStuck) return;
+      isStuck = now;
+      if (now) log.warn({}, "nothing of what is read from the WAL is taken; NOTIFY is used until it is");
+      play();
+    },
+  });
   let active: WalSource | undefined;
+  let again: ReturnType<typeof setTimeout> | undefined;
+  /** What keeps the WAL from being read, as it was said last. */
+  let told = "";
   let ending: Promise<unknown> = Promise.resolve();
 
   function begin(): void {
+    read();
+    play();
+    queue.lost();
+  }
+
+  function read(): void {
     const source: WalSource = createWalSource({
       ...options,
       url: options.listenUrl,
@@ -58,45 +78,47 @@ export function createForwarder(options: WayOptions, target: Target): Forwarder 
         // another may do it by now
         if (source === active) put(xid, told);
       },
-      changed(up) {
+      changed() {
         if (source !== active) return;
-        claims.plays(up ? roles.reading : "hears");
+        play();
         queue.lost();
       },
     });
     active = source;
-    claims.plays("hears");
-    queue.lost();
     void watch(source);
+  }
+
+  function play(): void {
+    claims.plays(!active ? roles.resting : active.up && !isStuck ? roles.reading : "hears");
   }
 
   function put(xid: number, told: readonly Told[] | null): void {
     try {
-      if (told === null) queue.lost();
-      else
-        queue.put(
-          xid,
-          told.flatMap((one) => messagesOf(one, target)),
-        );
+      queue.put(xid, told?.flatMap((one) => messagesOf(one, target)) ?? LOST.messages);
     } catch (error) {
       failed(error);
-      queue.lost();
+      queue.put(xid, LOST.messages);
     }
   }
 
-  /** NOTIFY stands in until it is up, and for good where it never can be. */
+  /** NOTIFY stands in until it is up: for good where it never can be, or until somebody mends what keeps it from it. */
   async function watch(source: WalSource): Promise<void> {
     const starting = source.start().catch((error: unknown) => {
-      if (source === active) log.warn({}, `NOTIFY is used, for the WAL cannot be read: ${describe(error)}`);
+      if (source !== active) return;
+      const text = `NOTIFY is used, for the WAL cannot be read: ${describe(error)}`;
+      if (text !== told) log.warn({}, text);
+      told = text;
+      again = setTimeout(read, AGAIN_MS);
     });
     if (await atMost(LATE_MS, starting)) return;
     if (source === active) log.warn({}, "the WAL is not read yet: a transaction is open; NOTIFY is used until then");
   }
 
   function end(): void {
+    clearTimeout(again);
     const source = active;
     active = undefined;
-    claims.plays(roles.resting);
+    play();
     ending = Promise.all([ending, source?.stop()]);
   }
 

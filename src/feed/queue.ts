@@ -18,8 +18,11 @@ export interface Load {
 
 /** Where it goes: a bus, or NOTIFY. */
 export interface Outlet {
-  /** Hands on what other sessions see, in order; resolves with the rest. A rejection: all of it may be lost. */
-  hand(loads: readonly Load[]): Promise<readonly Load[]>;
+  /**
+   * Hands on what other sessions see, in order; resolves with the rest. A rejection: all of it may be lost.
+   * @param signal aborted: too late, nothing more of it is to be said
+   */
+  hand(loads: readonly Load[], signal: AbortSignal): Promise<readonly Load[]>;
   readonly up: boolean;
 }
 
@@ -38,13 +41,13 @@ export const LOST: Load = { xid: SEEN, messages: [{ group: EVERYONE, text: SWEEP
 const MOST_WAITING = 64 * 2 ** 20;
 const MOST_HANDED = 2 ** 20;
 const HAND_MS = 5_000;
+const STUCK_MS = 3_000;
 /** Milliseconds between two looks at transactions that are not seen yet, growing while no other joins them. */
 const UNSEEN = { least: 1, most: 100 };
 /** More than that at once is much traffic: handing on every few by itself would cost more than the wait. */
 const MANY = 3;
 const GATHER_MS = 2;
 const RETRY = { baseMs: 50, capMs: 2_000 };
-const NEVER = new AbortController().signal;
 
 /** Those that a snapshot sees, and the others. */
 export function split(loads: readonly Load[], snapshot: string): [seen: Load[], unseen: Load[]] {
@@ -53,40 +56,66 @@ export function split(loads: readonly Load[], snapshot: string): [seen: Load[], 
   return [loads.filter(isSeen), loads.filter((load) => !isSeen(load))];
 }
 
-const lengthOf = ({ messages }: Load): number => messages.reduce((sum, { text }) => sum + text.length, 0);
+const lengthOf = (loads: readonly Load[]): number =>
+  loads.reduce((sum, { messages }) => messages.reduce((length, { text }) => length + text.length, sum), 0);
 
-export function createQueue(outlet: Outlet, failed: (error: unknown) => void): Queue {
+/** Has everybody look into the tables instead, once what was in the loads is to be seen there. */
+const lostOf = (loads: readonly Load[]): Load[] =>
+  [...new Set(loads.map(({ xid }) => xid))].map((xid) => ({ ...LOST, xid }));
+
+export interface QueueOptions {
+  failed(error: unknown): void;
+  /** Nothing gets through for seconds; or something does again. */
+  stuck?(isStuck: boolean): void;
+}
+
+export function createQueue(outlet: Outlet, { failed, stuck }: QueueOptions): Queue {
   const retry = backoff(RETRY);
   const stopping = new AbortController();
   /** Handed over once and given back; goes first. */
   let rest: readonly Load[] = [];
   let waiting: Load[] = [];
-  /** Characters in `waiting`. */
-  let size = 0;
+  /** Characters in each. */
+  let [restSize, size] = [0, 0];
   let unseenMs = UNSEEN.least;
   let arrival = new AbortController();
   let running: Promise<void> | undefined;
+  let failingSince: number | undefined;
+
+  function keep(loads: readonly Load[]): void {
+    rest = loads;
+    restSize = lengthOf(rest);
+  }
 
   function take(): Load[] {
     let [count, length] = [0, 0];
-    while (count < waiting.length && length < MOST_HANDED) length += lengthOf(waiting[count++]!);
+    while (count < waiting.length && length < MOST_HANDED) length += lengthOf([waiting[count++]!]);
     size -= length;
     return waiting.splice(0, count);
   }
 
-  /** Resolves when it is time for the next; with false where a stop does not wait for it. */
+  /** Resolves when it is time for the next; with whether a stop is to wait for that. */
   async function hand(): Promise<boolean> {
     const fresh = take();
     const loads = [...rest, ...fresh];
+    const giving = new AbortController();
+    const begunAt = performance.now();
     try {
-      rest = await within(outlet.hand(loads), HAND_MS, "Entries were not taken within 5 s.", NEVER);
-      retry.reset();
+      keep(
+        await within(outlet.hand(loads, giving.signal), HAND_MS, "Entries were not taken within 5 s.", giving.signal),
+      );
     } catch (error) {
+      giving.abort();
+      keep(lostOf(loads));
+      failingSince ??= begunAt;
+      if (performance.now() - failingSince > STUCK_MS) stuck?.(true);
       failed(error);
-      rest = [LOST];
       await sleep(retry.next(), stopping.signal);
       return false;
     }
+    retry.reset();
+    if (failingSince !== undefined) stuck?.(false);
+    failingSince = undefined;
     unseenMs = fresh.length > 0 ? UNSEEN.least : Math.min(unseenMs * 2, UNSEEN.most);
     if (loads.length > MANY) await sleep(GATHER_MS, stopping.signal);
     if (waiting.length > 0 || rest.every(({ xid }) => xid === SEEN)) return true;
@@ -98,22 +127,26 @@ export function createQueue(outlet: Outlet, failed: (error: unknown) => void): Q
   async function run(): Promise<void> {
     // those of one turn of the event loop go together
     await Promise.resolve();
-    while (outlet.up && rest.length + waiting.length > 0) {
-      if (!(await hand()) && stopping.signal.aborted) break;
+    try {
+      while (outlet.up && rest.length + waiting.length > 0) {
+        if (!(await hand()) && stopping.signal.aborted) break;
+      }
+      if (rest.length + waiting.length > 0) drop();
+    } finally {
+      running = undefined;
     }
-    if (rest.length + waiting.length > 0) drop();
-    running = undefined;
   }
 
-  function drop(): void {
-    rest = [];
-    waiting = [LOST];
-    size = 0;
+  /** Commits are seen in their order, nearly always: the last one stands for those before it. */
+  function drop(last = waiting.slice(-1)): void {
+    waiting = lostOf([...rest, ...last]);
+    size = lengthOf(waiting);
+    keep([]);
   }
 
   function add(load: Load): void {
-    const length = lengthOf(load);
-    if (size + length > MOST_WAITING) drop();
+    const length = lengthOf([load]);
+    if (restSize + size + length > MOST_WAITING) drop([load]);
     else {
       waiting.push(load);
       size += length;

@@ -47,8 +47,9 @@ export function createWalSource(options: WalSourceOptions): WalSource {
   return {
     start: () => wal.start(),
     async stop() {
-      up = false;
+      // until then it goes on reading
       await wal.stop();
+      up = false;
     },
     get up() {
       return up;

@@ -1,7 +1,7 @@
 /** NOTIFY too, but one instance of all reads the WAL for all and announces it: writers announce nothing. */
 import { OFFICE, takeOffice } from "../db/office.ts";
+import { refusal } from "../db/publication.ts";
 import { walNeeds } from "../db/wal_needs.ts";
-import { TidingsError } from "../errors.ts";
 import { envelopeOf } from "../protocol/stored.ts";
 import { createAnnouncer, MOST_BYTES } from "./announcer.ts";
 import { createForwarder } from "./forwarder.ts";
@@ -24,17 +24,15 @@ export function walWay(options: WayOptions): Way {
     notified: heard,
     async start() {
       const need = await walNeeds(sql);
-      if (typeof need === "object") {
-        throw new TidingsError("configuration", `The WAL cannot be read: ${need.text}. What mends it: ${need.mend}.`);
-      }
+      if (typeof need === "object") throw refusal(need);
       claims.plays("hears");
     },
     async stop() {
       isStopped = true;
       await forwarder.stop();
     },
-    async beat(connection) {
-      if (forwarder.active || isStopped || !(await takeOffice(connection, OFFICE.announcing))) return;
+    async beat(connection, roster) {
+      if (forwarder.active || isStopped || !(await takeOffice(connection, OFFICE.announcing, roster))) return;
       if (!isStopped) forwarder.begin();
     },
     lost() {

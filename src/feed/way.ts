@@ -3,6 +3,7 @@
  * the WAL, over a bus.
  */
 import type { Sql } from "../db/client.ts";
+import type { Roster } from "../db/office.ts";
 import { TidingsError } from "../errors.ts";
 import type { Claims } from "./claims.ts";
 import type { FeedOptions } from "./feed.ts";
@@ -30,7 +31,7 @@ export interface Way {
   /** The text of a NOTIFY. */
   notified(text: string): void;
   /** On the LISTEN connection, every heartbeat. */
-  beat(connection: Sql): Promise<void>;
+  beat(connection: Sql, roster: Roster): Promise<void>;
   /** The LISTEN connection is gone. */
   lost(): void;
   follow(group: string, isWanted: boolean): void;

@@ -3,7 +3,7 @@
  * application would run, which show where NOTIFY stands: as it is written by hand, and with nobody told at all.
  */
 import { close, connect } from "../../src/db/client.ts";
-import { OFFICE, takeOffice } from "../../src/db/office.ts";
+import { look, OFFICE, takeOffice } from "../../src/db/office.ts";
 import { type EngineName, engine, engineProgram } from "../helpers/engine.ts";
 import type { Bench, Database, Tidings } from "./bench.ts";
 import type { LoadHandlers } from "./load_process.ts";
@@ -52,7 +52,8 @@ async function startSilent(bench: Bench): Promise<Feed> {
   const server = await bench.tidings(database, "silent");
   const session = connect(database.url, { max: 1, name: "bench" });
   bench.undo(() => close(session));
-  if (!(await takeOffice(session, OFFICE.walFed))) throw new Error("somebody reads the WAL of silent");
+  if (!(await takeOffice(session, OFFICE.walFed, await look(session))))
+    throw new Error("somebody reads the WAL of silent");
   return { name: "silent", database, server };
 }
 

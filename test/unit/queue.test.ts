@@ -7,6 +7,7 @@ import { eventually } from "../helpers/eventually.ts";
 
 const test = suite("queue");
 const message = (text: string): Load["messages"] => [{ group: "user_1", text }];
+const quiet = { failed(): void {} };
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Sees by its snapshots in turn, by the last one for ever; "error" is a failure. */
@@ -37,7 +38,7 @@ test("a transaction is over below xmax unless it is listed, also where its short
 
 test("what gathers while one batch is on its way is the next, in order; who is not seen keeps nobody else", async () => {
   const out = outlet(["5:9:5", "5:9:5", "9:9:"]);
-  const queue = createQueue(out, () => {});
+  const queue = createQueue(out, quiet);
   for (const xid of [5, 6, 7]) queue.put(xid, message(`${xid}`));
   await pause(0);
   queue.put(8, message("8"));
@@ -49,7 +50,7 @@ test("what gathers while one batch is on its way is the next, in order; who is n
 test("of what fails, and of what is too much, everybody is told to look into the tables", async () => {
   const out = outlet(["error", "99:99:"]);
   const failures: unknown[] = [];
-  const queue = createQueue(out, (error) => failures.push(error));
+  const queue = createQueue(out, { failed: (error) => failures.push(error) });
   queue.put(SEEN, message("lost"));
   await pause(0);
   queue.put(SEEN, message("kept"));
@@ -93,7 +94,7 @@ test("what comes when a batch has just gone is not left behind", async () => {
           return [];
         },
       },
-      () => {},
+      quiet,
     );
     late = () => {
       late = () => {};
@@ -120,7 +121,7 @@ test("where every commit is seen late, each waits for itself and not for those b
         return loads.filter((load) => !isSeen(load));
       },
     },
-    () => {},
+    quiet,
   );
   for (let xid = 1; xid <= 500; xid++) {
     putAt[xid] = performance.now();
@@ -134,7 +135,7 @@ test("where every commit is seen late, each waits for itself and not for those b
 
 test("one that is stuck keeps nobody else, and is looked at ever less often", async () => {
   const out = outlet(["5:9:5"]);
-  const queue = createQueue(out, () => {});
+  const queue = createQueue(out, quiet);
   queue.put(5, message("stuck"));
   await pause(700);
   const looks = out.handed.length;
@@ -151,7 +152,7 @@ test("one that is stuck keeps nobody else, and is looked at ever less often", as
 
 test("one that comes while another is stuck is looked at often itself", async () => {
   const out = outlet(["5:6:5"]);
-  const queue = createQueue(out, () => {});
+  const queue = createQueue(out, quiet);
   queue.put(5, message("stuck"));
   await pause(500);
   const looks = out.handed.length;
@@ -159,6 +160,30 @@ test("one that comes while another is stuck is looked at often itself", async ()
   await pause(60);
   assert.ok(out.handed.length - looks >= 4, `${out.handed.length - looks} looks`);
   await queue.stop();
+});
+
+test("of what fails, those who are told to look are told when it is to be seen", async () => {
+  const out = outlet(["error", "5:9:5", "5:9:5", "9:9:"]);
+  const queue = createQueue(out, quiet);
+  for (const xid of [5, 6, 6]) queue.put(xid, message(`${xid}`));
+  const sweep = LOST.messages[0]!.text;
+  await eventually(() =>
+    assert.equal(
+      out.handed.filter((texts) => texts.length > 0),
+      [[sweep], [sweep]],
+    ),
+  );
+});
+
+test("what fails for seconds is told, and when it is over", async () => {
+  const out = outlet([...Array.from({ length: 9 }, () => "error"), "99:99:"]);
+  const told: unknown[] = [];
+  const queue = createQueue(out, { failed() {}, stuck: (isStuck) => told.push(isStuck) });
+  const from = performance.now();
+  queue.put(SEEN, message("x"));
+  await eventually(() => assert.ok(told.includes(true)));
+  assert.ok(performance.now() - from > 2_900);
+  await eventually(() => assert.is(told.at(-1), false));
 });
 
 test("what is not taken in time is given up, and everybody is told", async () => {
@@ -172,7 +197,7 @@ test("what is not taken in time is given up, and everybody is told", async () =>
         return [];
       },
     },
-    () => {},
+    quiet,
   );
   queue.put(SEEN, message("hangs"));
   await pause(100);
@@ -182,11 +207,11 @@ test("what is not taken in time is given up, and everybody is told", async () =>
 
 test("a stop hands on what is there, and does not wait for what fails", async () => {
   const out = outlet(["99:99:"]);
-  const queue = createQueue(out, () => {});
+  const queue = createQueue(out, quiet);
   queue.put(SEEN, message("last"));
   await queue.stop();
   assert.equal(out.handed, [["last"]]);
-  const failing = createQueue(outlet(["error"]), () => {});
+  const failing = createQueue(outlet(["error"]), quiet);
   failing.put(SEEN, message("never"));
   await failing.stop();
 });

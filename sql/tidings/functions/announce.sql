@@ -42,32 +42,36 @@ begin
   return head || ',"parcel":' || parcel_id::text || '}';
 end $$;
 
--- Packs envelopes into as few NOTIFYs as fit 7,900 bytes (Postgres takes 7,999), in order. Of equal NOTIFYs of one
--- transaction Postgres keeps one: all but the first end in blanks that are their number.
+-- The text of a transaction's nth NOTIFY. Of equal ones Postgres keeps one: all but the first end in blanks that are their
+-- number (as src/feed/announcer.ts has it).
+create or replace function tidings.pack(envelopes text[], n int) returns text
+language sql stable
+return '[' || array_to_string(envelopes, ',') || ']' || case when n > 0 then translate(n::bit(32)::text, '01', E' \t') else '' end;
+
+-- Packs envelopes into as few NOTIFYs as fit 7,900 bytes (Postgres takes 7,999), in order.
 create or replace function tidings.notify_packed(envelopes text[]) returns void
 language plpgsql
 as $$
 declare
   first int := 1;
   size int := 1;
-  packs int := 0;
-  mark text := '';
+  packs int := coalesce(substring(current_setting('tidings.packs', true) from '^\d{1,9}$')::int, 0);
   more int;
   settled text;
 begin
   for at in 1 .. coalesce(cardinality(envelopes), 0) loop
     more := octet_length(envelopes[at]) + 1;
     if size + more > 7900 and at > first then
-      settled := pg_notify('tidings', '[' || array_to_string(envelopes[first : at - 1], ',') || ']' || mark);
+      settled := pg_notify('tidings', tidings.pack(envelopes[first : at - 1], packs));
       first := at;
       size := 1;
       packs := packs + 1;
-      mark := translate(packs::bit(32)::text, '01', E' \t');
     end if;
     size := size + more;
   end loop;
   if size > 1 then
-    settled := pg_notify('tidings', '[' || array_to_string(envelopes[first :], ',') || ']' || mark);
+    settled := pg_notify('tidings', tidings.pack(envelopes[first :], packs));
+    settled := set_config('tidings.packs', (packs + 1)::text, true);
   end if;
 end $$;
 
