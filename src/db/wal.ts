@@ -79,19 +79,20 @@ async function holdWal(options: WalOptions, life: Life, call: (callback: () => v
     onNotify() {},
     onClose: () => over.abort(new TidingsError("unavailable", "Postgres closed the connection the WAL is read on.")),
   });
-  let up = false;
+  let stream: CopyBoth | undefined;
   try {
     if (life.signal.aborted) throw life.signal.reason;
-    const { stream, mark } = await open(single, over.signal);
-    up = true;
-    void watchPublication(mark, options, life, over);
+    const opened = await open(single, over.signal);
+    stream = opened.stream;
+    void watchPublication(opened.mark, options, life, over);
     const read = createReader(options, stream, call, (error) => over.abort(error));
     life.onUp();
     life.onDown(await keepAsking(read, options, life, over.signal));
   } finally {
     life.signal.removeEventListener("abort", stop);
     over.abort();
-    await (up && life.signal.aborted ? single.leave(LEAVE_MS) : single.cut());
+    stream?.end();
+    await (stream && life.signal.aborted ? single.leave(LEAVE_MS) : single.cut());
   }
 }
 

@@ -41,6 +41,7 @@ export interface Forwarder {
 
 /** Reading begins when all transactions that were open have ended. */
 const LATE_MS = 5_000;
+const GRACE_MS = 200;
 /** Between two tries of what trying again does not cure. */
 const AGAIN_MS = 15_000;
 
@@ -138,7 +139,8 @@ export function createForwarder(options: WayOptions, target: Target): Forwarder 
       if (active) queue.lost();
     },
     async stop() {
-      // what is read until it ends is for all still
+      // who is committing just now has counted on it
+      if (active?.up) await new Promise((resolve) => setTimeout(resolve, GRACE_MS));
       await Promise.all([ending, active?.stop()]);
       end();
       await queue.stop();

@@ -8,7 +8,7 @@ import { sse } from "../helpers/clients.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { store } from "../helpers/streams.ts";
 import { hear } from "../sql/scene.ts";
-import { feedScene, ids, message, pause } from "./feed_scene.ts";
+import { feedScene, ids, message, pause, SWEEP_MS } from "./feed_scene.ts";
 
 const test = suite("feed wal");
 const scene = feedScene(test);
@@ -104,6 +104,8 @@ test("equal events are told as often as they were written, by NOTIFY too", async
     });
     await Promise.all(writers);
     await eventually(() => assert.is(client.all("big").length, 80));
+    await scene.sql`select tidings.notify_user(7, '{"type":"tick"}') from generate_series(1, 2500)`;
+    await eventually(() => assert.is(client.all("tick").length, 2500));
     await scene.stop(app);
   }
 });
@@ -200,6 +202,14 @@ test("one of two instances has a slot, and a stop leaves none behind", async () 
   assert.is((await scene.walSenders()).length, 1);
   await Promise.all(apps.map((one) => one.stop()));
   await eventually(async () => assert.is((await scene.walSenders()).length, 0));
+  // heartbeats that overlap
+  for (let round = 0; round < 3; round++) {
+    const one = await scene.start("wal", { timing: { sweepMs: SWEEP_MS, beatMs: 1, beatTimeoutMs: 1_000 } });
+    await scene.untilFed(true);
+    assert.is((await scene.walSenders()).length, 1);
+    await scene.stop(one);
+    await eventually(async () => assert.is((await scene.walSenders()).length, 0));
+  }
 });
 
 test("a start without the right to read the WAL is refused with what to do; so is a database without the publication", async () => {

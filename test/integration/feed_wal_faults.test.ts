@@ -133,6 +133,25 @@ test("a half-open connection to the WAL is noticed, and healed", async () => {
   await proxy.close();
 });
 
+test("while what is read cannot be announced, writers announce; and no more when it can be", async () => {
+  const apps = [await scene.start("wal"), await scene.start("notify")];
+  await scene.untilFed(true);
+  const clients = await Promise.all(apps.map((app) => scene.listenTo(app, 7)));
+  await scene.sql`alter function tidings.announce_decoded rename to announce_decoded_not`;
+  await store(scene.sql, 7, { message: "silenced" });
+  await scene.untilFed(false);
+  for (const one of clients) await one.find(message("silenced"));
+  await scene.hello(1);
+  for (const one of clients) await one.find("hello", 1_000);
+  await scene.sql`alter function tidings.announce_decoded_not rename to announce_decoded`;
+  await scene.untilFed(true);
+  await store(scene.sql, 7, { message: "by WAL" });
+  for (const one of clients) {
+    await one.find(message("by WAL"));
+    assert.equal(ids(one), [1, 2]);
+  }
+});
+
 test("one that is cut off from Postgres without a word silences nobody for long, and stops in the end", async () => {
   const proxy = await proxyFor(scene.db.url);
   const sick = await scene.start("wal", {}, proxy.through(scene.db.url));
