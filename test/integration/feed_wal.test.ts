@@ -203,8 +203,8 @@ test("one of two instances has a slot, and a stop leaves none behind", async () 
   await Promise.all(apps.map((one) => one.stop()));
   await eventually(async () => assert.is((await scene.walSenders()).length, 0));
   // heartbeats that overlap
-  for (let round = 0; round < 3; round++) {
-    const one = await scene.start("wal", { timing: { sweepMs: SWEEP_MS, beatMs: 1, beatTimeoutMs: 1_000 } });
+  for (const beatMs of [1, 3, 5, 8]) {
+    const one = await scene.start("wal", { timing: { sweepMs: SWEEP_MS, beatMs, beatTimeoutMs: 1_000 } });
     await scene.untilFed(true);
     assert.is((await scene.walSenders()).length, 1);
     await scene.stop(one);
