@@ -9,14 +9,10 @@ import { eventually } from "../helpers/eventually.ts";
 import { type Instance, type InstanceOptions, instance, token } from "../helpers/instance.ts";
 import { store } from "../helpers/streams.ts";
 import { endServers, server } from "../model/fleet.ts";
+import { greet, ids, message, pause, SWEEP_MS, upTo, WS } from "./feed_scene.ts";
 
-const WS = "/ws/notifications/";
 const SSE = "/sse/notifications/";
-const TIMING = { sweepMs: [60_000, 60_000] } as const;
-const message = (text: string) => (frame: { data?: Record<string, unknown> }) => frame.data?.message === text;
-const ids = (client: SocketClient): unknown[] => client.all("notification").map(({ id }) => id);
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-const upTo = (n: number): number[] => Array.from({ length: n }, (_, at) => at + 1);
+const TIMING = { sweepMs: SWEEP_MS } as const;
 
 function testOver(name: EngineName): void {
   const test = suite(`feed bus over ${name}`);
@@ -210,14 +206,7 @@ function testOver(name: EngineName): void {
 
   test("beside one that reads the WAL for NOTIFY, which comes and goes, each event is told once", async () => {
     const client = await listenTo(await start(), 7);
-    let n = 0;
-    let going = true;
-    const writing = (async () => {
-      while (going) {
-        await db.sql`select tidings.notify_user(7, ${JSON.stringify({ type: "hello", n: ++n })}::text::jsonb)`;
-        await pause(2);
-      }
-    })();
+    const greeted = greet(db.sql);
     for (let round = 0; round < 2; round++) {
       const other = await start({ env: { FEED: "wal" } });
       await eventually(async () => assert.is(await part(other, "wal"), "1"));
@@ -226,8 +215,7 @@ function testOver(name: EngineName): void {
       await other.stop();
       await pause(1_200);
     }
-    going = false;
-    await writing;
+    const n = await greeted();
     await client.find((frame) => frame.type === "hello" && frame.n === n);
     assert.equal(
       client.all("hello").map((frame) => frame.n),
@@ -241,20 +229,12 @@ function testOver(name: EngineName): void {
     await start({ env: { FEED: "wal" } });
     const client = await listenTo(await start(), 7);
     await pause(1_200);
-    let n = 0;
-    let going = true;
-    const writing = (async () => {
-      while (going) {
-        await db.sql`select tidings.notify_user(7, ${JSON.stringify({ type: "hello", n: ++n })}::text::jsonb)`;
-        await pause(2);
-      }
-    })();
+    const greeted = greet(db.sql);
     await pause(300);
     running.splice(running.indexOf(relay), 1);
     await relay.stop();
     await pause(2_500);
-    going = false;
-    await writing;
+    const n = await greeted();
     await client.find((frame) => frame.type === "hello" && frame.n === n);
     const told = client.all("hello").map((frame) => frame.n);
     // who takes over hears and reads for a moment

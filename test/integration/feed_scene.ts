@@ -27,14 +27,33 @@ export interface FeedScene {
   walSenders(): Promise<{ pid: number; slot: string }[]>;
   /** Resolves when another slot is read than before, for all. */
   untilReadAnew(before: string): Promise<void>;
-  /** Tells user 7 of `{type: "hello", n}`. */
-  hello(n: number): Promise<unknown>;
 }
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 export const ids = (client: SocketClient): unknown[] => client.all("notification").map(({ id }) => id);
 export const upTo = (n: number): number[] => Array.from({ length: n }, (_, at) => at + 1);
 export const message = (text: string) => (frame: { data?: Record<string, unknown> }) => frame.data?.message === text;
+
+/** Tells user 7 of `{type: "hello", n}`. */
+export const hello = async (sql: Sql, n: number): Promise<unknown> =>
+  sql`select tidings.notify_user(7, ${JSON.stringify({ type: "hello", n })}::text::jsonb)`;
+
+/** The same with n from 1 on, every few milliseconds, until what is returned is called: that resolves with the last n. */
+export function greet(sql: Sql): () => Promise<number> {
+  let n = 0;
+  let going = true;
+  const greeting = (async () => {
+    while (going) {
+      await hello(sql, ++n);
+      await pause(2);
+    }
+    return n;
+  })();
+  return () => {
+    going = false;
+    return greeting;
+  };
+}
 
 export function feedScene(test: ReturnType<typeof suite>): FeedScene {
   const running = new Set<Instance>();
@@ -82,7 +101,6 @@ export function feedScene(test: ReturnType<typeof suite>): FeedScene {
       await eventually(async () => assert.ok((await scene.walSenders()).some(({ slot }) => slot !== before)));
       await scene.untilFed(true);
     },
-    hello: async (n) => db.sql`select tidings.notify_user(7, ${JSON.stringify({ type: "hello", n })}::text::jsonb)`,
   };
   return scene;
 }

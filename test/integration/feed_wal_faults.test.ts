@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { eventually } from "../helpers/eventually.ts";
 import { proxyFor } from "../helpers/proxy.ts";
 import { store } from "../helpers/streams.ts";
-import { feedScene, ids, message, pause, SWEEP_MS, upTo } from "./feed_scene.ts";
+import { feedScene, greet, hello, ids, message, pause, SWEEP_MS, upTo } from "./feed_scene.ts";
 
 const test = suite("feed wal faults");
 const scene = feedScene(test);
@@ -58,10 +58,10 @@ test("one that reads and stops running is done without: others look, then one of
   await store(scene.sql, 7, { message: "while it stands still" });
   for (const one of clients) await one.find(message("while it stands still"), 6_000);
   await scene.untilReadAnew(before!.slot);
-  await scene.hello(1);
+  await hello(scene.sql, 1);
   process.kill(victim.pid, "SIGCONT");
   for (let n = 2; n <= 200; n++) {
-    await scene.hello(n);
+    await hello(scene.sql, n);
     await pause(5);
   }
   for (const one of clients) {
@@ -78,14 +78,7 @@ test("one whose LISTEN alone is lost announces nothing any more: no event is tol
   const apps = [await scene.start("wal"), await scene.start("wal"), await scene.start("notify")];
   await scene.untilFed(true);
   const clients = await Promise.all(apps.map((app) => scene.listenTo(app, 7)));
-  let n = 0;
-  let going = true;
-  const writing = (async () => {
-    while (going) {
-      await scene.hello(++n);
-      await pause(2);
-    }
-  })();
+  const greeted = greet(scene.sql);
   for (let round = 0; round < 5; round++) {
     const [before] = await scene.walSenders();
     await scene.sql`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = 1953063017
@@ -93,8 +86,7 @@ test("one whose LISTEN alone is lost announces nothing any more: no event is tol
     await scene.untilReadAnew(before!.slot);
   }
   await pause(100);
-  going = false;
-  await writing;
+  const n = await greeted();
   for (const one of clients) {
     await one.find((frame) => frame.type === "hello" && frame.n === n);
     const told = one.all("hello").map((frame) => frame.n);
@@ -141,7 +133,7 @@ test("while what is read cannot be announced, writers announce; and no more when
   await store(scene.sql, 7, { message: "silenced" });
   await scene.untilFed(false);
   for (const one of clients) await one.find(message("silenced"));
-  await scene.hello(1);
+  await hello(scene.sql, 1);
   for (const one of clients) await one.find("hello", 1_000);
   await scene.sql`alter function tidings.announce_decoded_not rename to announce_decoded`;
   await scene.untilFed(true);
@@ -161,7 +153,7 @@ test("one that is cut off from Postgres without a word silences nobody for long,
   await store(scene.sql, 7, { message: "silenced" });
   await client.find(message("silenced"), 6_000);
   await scene.untilFed(false);
-  await scene.hello(1);
+  await hello(scene.sql, 1);
   await client.find("hello", 1_000);
   const asked = performance.now();
   await scene.stop(sick);
