@@ -25,6 +25,8 @@ export interface FeedScene {
   listenTo(app: Instance, user: number): Promise<SocketClient>;
   untilFed(wanted: boolean): Promise<unknown>;
   walSenders(): Promise<{ pid: number; slot: string }[]>;
+  /** The one that reads, once it is alone. */
+  reader(): Promise<{ pid: number; slot: string }>;
   /** Resolves when another slot is read than before, for all. */
   untilReadAnew(before: string): Promise<void>;
 }
@@ -97,6 +99,11 @@ export function feedScene(test: ReturnType<typeof suite>): FeedScene {
       }),
     walSenders: async () => db.sql<{ pid: number; slot: string }[]>`
       select active_pid as pid, slot_name as slot from pg_replication_slots where database = current_database()`,
+    reader: () =>
+      eventually(async () => {
+        const [one, ...more] = await scene.walSenders();
+        return more.length === 0 && one !== undefined && one;
+      }) as Promise<{ pid: number; slot: string }>,
     async untilReadAnew(before) {
       await eventually(async () => assert.ok((await scene.walSenders()).some(({ slot }) => slot !== before)));
       await scene.untilFed(true);

@@ -22,7 +22,7 @@ test("the instance that reads is killed: another does within two seconds, and no
       await pause(20);
     }
   })();
-  const before = (await scene.walSenders())[0]!;
+  const before = await scene.reader();
   const killed = performance.now();
   await victim.end("SIGKILL");
   await client.find(message(String(stored + 1)), 2_500);
@@ -53,11 +53,11 @@ test("one that reads and stops running is done without: others look, then one of
   await scene.untilFed(true);
   const apps = [await scene.start("notify"), await scene.start("wal", { timing: { sweepMs: SWEEP_MS } })];
   const clients = await Promise.all(apps.map((app) => scene.listenTo(app, 7)));
-  const [before] = await scene.walSenders();
+  const before = await scene.reader();
   process.kill(victim.pid, "SIGSTOP");
   await store(scene.sql, 7, { message: "while it stands still" });
   for (const one of clients) await one.find(message("while it stands still"), 6_000);
-  await scene.untilReadAnew(before!.slot);
+  await scene.untilReadAnew(before.slot);
   await hello(scene.sql, 1);
   process.kill(victim.pid, "SIGCONT");
   for (let n = 2; n <= 200; n++) {
@@ -80,10 +80,10 @@ test("one whose LISTEN alone is lost announces nothing any more: no event is tol
   const clients = await Promise.all(apps.map((app) => scene.listenTo(app, 7)));
   const greeted = greet(scene.sql);
   for (let round = 0; round < 5; round++) {
-    const [before] = await scene.walSenders();
+    const before = await scene.reader();
     await scene.sql`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = 1953063017
       and objid = 7 and database = (select oid from pg_database where datname = current_database())`;
-    await scene.untilReadAnew(before!.slot);
+    await scene.untilReadAnew(before.slot);
   }
   await pause(100);
   const n = await greeted();
@@ -99,11 +99,11 @@ test("a killed WAL sender: the stream goes on by NOTIFY, then by the WAL again, 
   await scene.untilFed(true);
   const client = await scene.listenTo(app, 7);
   for (let round = 0; round < 5; round++) {
-    const before = (await scene.walSenders())[0];
+    const before = await scene.reader();
     const storing = Array.from({ length: 10 }, (_, n) => store(scene.sql, 7, { message: `${round}.${n}` }));
-    await scene.sql`select pg_terminate_backend(${before!.pid})`;
+    await scene.sql`select pg_terminate_backend(${before.pid})`;
     await Promise.all(storing);
-    await scene.untilReadAnew(before!.slot);
+    await scene.untilReadAnew(before.slot);
   }
   await eventually(() => assert.is(ids(client).length, 50));
   assert.equal(ids(client), upTo(50));
