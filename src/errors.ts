@@ -28,6 +28,10 @@ export class TidingsError extends Error {
   }
 }
 
+/** Whether it is what somebody has to mend first: trying again does not cure it. */
+export const isMistake = (error: unknown): error is TidingsError =>
+  error instanceof TidingsError && error.code === "configuration";
+
 /** The message of anything thrown, for logs; never for clients. */
 export function describe(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -5,7 +5,7 @@
  * A half-open connection is noticed within `beatMs + beatTimeoutMs`.
  */
 import { sleep } from "../deadline.ts";
-import { TidingsError } from "../errors.ts";
+import { isMistake, TidingsError } from "../errors.ts";
 import { createKeeper, type Keeper, type Life } from "../keeper.ts";
 import type { Bus, BusMessage, BusOptions } from "./bus.ts";
 import type { Dial, Link } from "./link.ts";
@@ -46,7 +46,7 @@ export function keepBus(options: BusOptions, dial: Dial): Bus {
     onUp: () => options.onUp(),
     onDown: (error) => options.onDown(error),
     onError: (error) => options.onError?.(error),
-    mistake: (error) => (error instanceof TidingsError && error.code === "configuration" ? error : undefined),
+    mistake: (error) => (isMistake(error) ? error : undefined),
   });
 
   async function open(current: Session): Promise<Link> {

@@ -76,9 +76,11 @@ export async function choose(addresses: readonly URL[], signal: AbortSignal): Pr
  */
 export async function lastWords({ address }: Choice, files: TlsFiles, signal: AbortSignal): Promise<unknown> {
   const socket = open(address);
+  const closed = new AbortController();
+  socket.on("close", () => closed.abort());
   socket.on("error", () => {}).setTimeout(ASK_MS, () => socket.destroy(new Error("silent")));
   try {
-    await once(socket, "data", { signal });
+    await once(socket, "data", { signal: AbortSignal.any([signal, closed.signal]) });
   } catch {
     socket.destroy();
     return undefined;

@@ -1,5 +1,5 @@
 /** Which errors of a connection trying again does not cure: what Postgres or TLS refuses, and our own of the code "configuration". */
-import { describe, TidingsError } from "../errors.ts";
+import { describe, isMistake, TidingsError } from "../errors.ts";
 
 /** Authorization, password, no such database, privilege; what TLS says of a certificate; an address that is none. */
 const PERMANENT =
@@ -15,7 +15,7 @@ export function mistakeOf(
   told: (why: string) => string,
   also: readonly string[] = [],
 ): TidingsError | undefined {
-  if (error instanceof TidingsError && error.code === "configuration") return error;
+  if (isMistake(error)) return error;
   const code = String((error as { code?: unknown }).code);
   if (!PERMANENT.test(code) && !also.includes(code)) return undefined;
   return new TidingsError("configuration", told(describe(error)), { cause: error });

@@ -53,6 +53,7 @@ export async function look(sql: Sql): Promise<Roster> {
     with held as materialized (
       select objid::int as office, pid, mode from pg_locks
       where locktype = 'advisory' and classid = ${LOCK_CLASS} and objsubid = 2 and granted
+        and objid::int = any(${Object.values(OFFICE)}::int[]) and pid is not null
         and database = (select oid from pg_database where datname = current_database()))
     select exists (select from held where office = ${OFFICE.needsNotify} and mode = 'ShareLock') as "needsNotify", (
       select json_agg(json_build_object('office', office, 'pid', held.pid, 'idleMs',

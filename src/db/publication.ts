@@ -129,8 +129,10 @@ export async function untilAltered(
     try {
       const sql = connection();
       const seen = sql && (await look(sql));
-      if (!seen || seen.mark === mark) continue;
+      if (!seen) continue;
       const need = needOf(seen);
+      // the mark does not tell of everything, such as the tables of a schema
+      if (!need && seen.mark === mark) continue;
       return need ? refusal(need) : new TidingsError("unavailable", `The publication ${PUBLICATION} was altered.`);
     } catch (error) {
       if (!signal.aborted) onError(error);

@@ -57,8 +57,11 @@ export function createBusRelay({ bus, ...options }: WayOptions & { readonly bus:
     const connection = office;
     if (!connection) return;
     lost();
-    await connection.unsafe("unlisten tidings");
-    await leaveOffice(connection, OFFICE.busRelay);
+    try {
+      await connection.unsafe("unlisten tidings");
+    } finally {
+      await leaveOffice(connection, OFFICE.busRelay);
+    }
   }
 
   function lost(): void {

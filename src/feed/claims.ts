@@ -100,7 +100,9 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   }
 
   async function give(on: Sql, office: Office): Promise<void> {
-    if (held.delete(office)) await leaveOffice(on, office);
+    if (!held.has(office)) return;
+    await leaveOffice(on, office);
+    held.delete(office);
   }
 
   /** One at a time: each looks at what is wanted by then. */

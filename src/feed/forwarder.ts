@@ -6,7 +6,7 @@ import type { BusMessage } from "../bus/bus.ts";
 import { isTooBig } from "../bus/size.ts";
 import type { Told } from "../db/wal.ts";
 import { atMost } from "../deadline.ts";
-import { describe } from "../errors.ts";
+import { describe, isMistake } from "../errors.ts";
 import { parseEnvelopes } from "../protocol/envelope.ts";
 import { briefEnvelopeOf, type Stored, storedOf } from "../protocol/stored.ts";
 import type { Role } from "./claims.ts";
@@ -81,6 +81,7 @@ export function createForwarder(options: WayOptions, target: Target): Forwarder 
       },
       changed() {
         if (source !== active) return;
+        if (source.up) told = "";
         play();
         queue.lost();
       },
@@ -105,14 +106,16 @@ export function createForwarder(options: WayOptions, target: Target): Forwarder 
   /** NOTIFY stands in until it is up: for good where it never can be, or until somebody mends what keeps it from it. */
   async function watch(source: WalSource): Promise<void> {
     const starting = source.start().catch((error: unknown) => {
-      if (source !== active) return;
+      // or it was stopped
+      if (source !== active || !isMistake(error)) return;
       const text = `NOTIFY is used, for the WAL cannot be read: ${describe(error)}`;
       if (text !== told) log.warn({}, text);
       told = text;
       again = setTimeout(read, AGAIN_MS);
     });
     if (await atMost(LATE_MS, starting)) return;
-    if (source === active) log.warn({}, "the WAL is not read yet: a transaction is open; NOTIFY is used until then");
+    if (source === active)
+      log.warn({}, "the WAL is not read yet, probably a transaction is open; NOTIFY is used until then");
   }
 
   function end(): void {

@@ -41,6 +41,7 @@ export const LOST: Load = { xid: SEEN, messages: [{ group: EVERYONE, text: SWEEP
 const MOST_WAITING = 64 * 2 ** 20;
 const MOST_HANDED = 2 ** 20;
 const HAND_MS = 5_000;
+const MOST_LATE = 1_000;
 const STUCK_MS = 3_000;
 /** Milliseconds between two looks at transactions that are not seen yet, growing while no other joins them. */
 const UNSEEN = { least: 1, most: 100 };
@@ -59,9 +60,12 @@ export function split(loads: readonly Load[], snapshot: string): [seen: Load[], 
 const lengthOf = (loads: readonly Load[]): number =>
   loads.reduce((sum, { messages }) => messages.reduce((length, { text }) => length + text.length, sum), 0);
 
-/** Has everybody look into the tables instead, once what was in the loads is to be seen there. */
+/**
+ * Has everybody look into the tables instead, once what was in the loads is to be seen there. Commits are seen in their
+ * order, nearly, and no more of them are late than there are sessions: the newest stand for those before them.
+ */
 const lostOf = (loads: readonly Load[]): Load[] =>
-  [...new Set(loads.map(({ xid }) => xid))].map((xid) => ({ ...LOST, xid }));
+  [...new Set(loads.map(({ xid }) => xid))].slice(-MOST_LATE).map((xid) => ({ ...LOST, xid }));
 
 export interface QueueOptions {
   failed(error: unknown): void;
@@ -137,16 +141,15 @@ export function createQueue(outlet: Outlet, { failed, stuck }: QueueOptions): Qu
     }
   }
 
-  /** Commits are seen in their order, nearly always: the last one stands for those before it. */
-  function drop(last = waiting.slice(-1)): void {
-    waiting = lostOf([...rest, ...last]);
+  function drop(last?: Load): void {
+    waiting = lostOf([...rest, ...waiting, ...(last ? [last] : [])]);
     size = lengthOf(waiting);
     keep([]);
   }
 
   function add(load: Load): void {
     const length = lengthOf([load]);
-    if (restSize + size + length > MOST_WAITING) drop([load]);
+    if (restSize + size + length > MOST_WAITING) drop(load);
     else {
       waiting.push(load);
       size += length;

@@ -1,13 +1,13 @@
 /** The WAL as a source: keeps it read, tells when it is, and warns of what keeps it from being read. */
 import { createWal, type Wal, type WalOptions } from "../db/wal.ts";
-import { TidingsError } from "../errors.ts";
+import { isMistake } from "../errors.ts";
 import type { ServiceLog } from "../log.ts";
 
 export interface WalSourceOptions
   extends Pick<WalOptions, "url" | "connection" | "beatMs" | "beatTimeoutMs" | "onCommit"> {
   readonly log: ServiceLog;
   /** It is read from now on, or no more. */
-  changed(up: boolean): void;
+  changed(): void;
 }
 
 export interface WalSource {
@@ -28,18 +28,18 @@ export function createWalSource(options: WalSourceOptions): WalSource {
     onCommit,
     onUp() {
       [up, wasUp] = [true, true];
-      changed(true);
+      changed();
     },
     onDown(error) {
       up = false;
-      changed(false);
+      changed();
       warned = error.message;
       log.warn({ err: error }, "the WAL is not read; NOTIFY is used until it is again");
     },
     onError(error) {
       // found when it was to be read again: nobody else tells the operator, and trying on does not mend it
-      const isMistake = error instanceof TidingsError && error.code === "configuration";
-      if (!wasUp || !isMistake || error.message === warned) return log.debug?.({ err: error }, "reading the WAL");
+      if (!wasUp || !isMistake(error) || error.message === warned)
+        return log.debug?.({ err: error }, "reading the WAL");
       warned = error.message;
       log.warn({ err: error }, "the WAL cannot be read again; NOTIFY is used until it can");
     },

@@ -25,7 +25,8 @@ export function walWay(options: WayOptions): Way {
     async start() {
       const need = await walNeeds(sql);
       if (typeof need === "object") throw refusal(need);
-      claims.plays("hears");
+      // heartbeats run by now
+      if (!forwarder.active) claims.plays("hears");
     },
     async stop() {
       isStopped = true;

@@ -175,6 +175,26 @@ test("of what fails, those who are told to look are told when it is to be seen",
   );
 });
 
+test("while nothing gets through, what is to be told afterwards does not grow", async () => {
+  const sizes: number[] = [];
+  const queue = createQueue(
+    {
+      up: true,
+      async hand(loads) {
+        sizes.push(loads.length);
+        await pause(1);
+        throw new Error("away");
+      },
+    },
+    quiet,
+  );
+  for (let xid = 1; xid <= 20_000; xid++) queue.put(xid, message("x"));
+  await eventually(() => assert.ok(sizes.length > 3));
+  assert.is(sizes[0], 20_000);
+  assert.ok(sizes.at(-1)! <= 1_000, String(sizes));
+  await queue.stop();
+});
+
 test("what fails for seconds is told, and when it is over", async () => {
   const out = outlet([...Array.from({ length: 9 }, () => "error"), "99:99:"]);
   const told: unknown[] = [];
