@@ -134,7 +134,7 @@ test("while what is read cannot be announced, writers announce; and no more when
   await scene.untilFed(false);
   for (const one of clients) await one.find(message("silenced"));
   await hello(scene.sql, 1);
-  for (const one of clients) await one.find("hello", 1_000);
+  for (const one of clients) await one.find("hello", 3_000);
   await scene.sql`alter function tidings.announce_decoded_not rename to announce_decoded`;
   await scene.untilFed(true);
   await store(scene.sql, 7, { message: "by WAL" });
@@ -154,7 +154,7 @@ test("one that is cut off from Postgres without a word silences nobody for long,
   await client.find(message("silenced"), 6_000);
   await scene.untilFed(false);
   await hello(scene.sql, 1);
-  await client.find("hello", 1_000);
+  await client.find("hello", 3_000);
   const asked = performance.now();
   await scene.stop(sick);
   // 5 s each for what works, for what hears, and for the pool
