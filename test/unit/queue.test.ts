@@ -199,13 +199,23 @@ test("while nothing gets through, what is to be told afterwards does not grow", 
 });
 
 test("what fails for seconds is told, and when it is over", async () => {
-  const out = outlet([...Array.from({ length: 9 }, () => "error"), "99:99:"]);
+  let isBroken = true;
   const told: unknown[] = [];
-  const queue = createQueue(out, { failed() {}, stuck: (isStuck) => told.push(isStuck) });
+  const queue = createQueue(
+    {
+      up: true,
+      async hand() {
+        if (isBroken) throw new Error("away");
+        return [];
+      },
+    },
+    { failed() {}, stuck: (isStuck) => told.push(isStuck) },
+  );
   const from = performance.now();
   queue.put(SEEN, message("x"));
   await eventually(() => assert.ok(told.includes(true)));
   assert.ok(performance.now() - from > 2_900);
+  isBroken = false;
   await eventually(() => assert.is(told.at(-1), false));
 });
 
