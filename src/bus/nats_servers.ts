@@ -77,12 +77,15 @@ export async function choose(addresses: readonly URL[], signal: AbortSignal): Pr
 export async function lastWords({ address }: Choice, files: TlsFiles, signal: AbortSignal): Promise<unknown> {
   const socket = open(address);
   const closed = new AbortController();
-  socket.on("close", () => closed.abort());
-  socket.on("error", () => {}).setTimeout(ASK_MS, () => socket.destroy(new Error("silent")));
+  const cut = (): void => void socket.destroy();
+  socket.on("close", () => closed.abort()).on("error", () => {});
+  socket.setTimeout(ASK_MS, cut);
+  signal.addEventListener("abort", cut);
+  if (signal.aborted) cut();
   try {
-    await once(socket, "data", { signal: AbortSignal.any([signal, closed.signal]) });
+    await once(socket, "data", { signal: closed.signal });
   } catch {
-    socket.destroy();
+    cut();
     return undefined;
   }
   return outcome(connectTls({ socket, ...peerOf(address), ...files }), "close", signal);

@@ -14,7 +14,6 @@ import {
   leaveOffice,
   look,
   OFFICE,
-  type Office,
   type Roster,
   shareOffice,
   takeOffice,
@@ -55,10 +54,9 @@ const LEAVE_MS = 1_000;
 export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
   let connection: Sql | null = null;
   let role: Role = "apart";
-  /** What is held, and on which connection: it goes with it. */
-  const held = new Set<Office>();
+  /** Of `walFed` and `needsNotify`, what is held; and on which connection: it goes with it. */
+  let [isFeeding, isHearing] = [false, false];
   let heldOn: Sql | null = null;
-  let isHearing = false;
   /** Who announces: the pid of a relay, WRITERS or NOBODY; undefined before the first look. */
   let announcer: number | undefined;
   let isStopped = false;
@@ -67,17 +65,14 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
 
   async function settle(on: Sql, seen?: Roster): Promise<void> {
     const needs = role === "hears" || role === "announces";
-    if (role !== "announces" && role !== "publishes") await give(on, OFFICE.walFed);
+    if (role !== "announces" && role !== "publishes") await give(on);
     if (isHearing !== needs) {
       await (needs ? shareOffice : unshareOffice)(on, OFFICE.needsNotify);
       isHearing = needs;
     }
     const roster = seen ?? (await look(on));
-    if (role === "announces") await take(on, OFFICE.walFed, roster);
-    if (role === "publishes") {
-      if (roster.needsNotify) await give(on, OFFICE.walFed);
-      else await take(on, OFFICE.walFed, roster);
-    }
+    if (role === "publishes" && roster.needsNotify) await give(on);
+    else if (role === "announces" || role === "publishes") await take(on, roster);
     if (needs) watch(on, roster);
   }
 
@@ -95,14 +90,14 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
     timer = now === NOBODY ? setTimeout(() => void settleSoon(), SILENT_MS) : setTimeout(catchUp, LATE_MS);
   }
 
-  async function take(on: Sql, office: Office, roster: Roster): Promise<void> {
-    if (!held.has(office) && (await takeOffice(on, office, roster))) held.add(office);
+  async function take(on: Sql, roster: Roster): Promise<void> {
+    isFeeding ||= await takeOffice(on, OFFICE.walFed, roster);
   }
 
-  async function give(on: Sql, office: Office): Promise<void> {
-    if (!held.has(office)) return;
-    await leaveOffice(on, office);
-    held.delete(office);
+  async function give(on: Sql): Promise<void> {
+    if (!isFeeding) return;
+    await leaveOffice(on, OFFICE.walFed);
+    isFeeding = false;
   }
 
   /** One at a time: each looks at what is wanted by then. */
@@ -112,8 +107,7 @@ export function createClaims({ catchUp, failed }: ClaimsOptions): Claims {
       if (!on) return;
       if (on !== heldOn) {
         heldOn = on;
-        held.clear();
-        isHearing = false;
+        [isFeeding, isHearing] = [false, false];
       }
       try {
         await settle(on, seen);

@@ -53,7 +53,6 @@ export function createForwarder(options: WayOptions, target: Target): Forwarder 
   const queue = createQueue(outlet, {
     failed,
     stuck(now) {
-      if (now === isStuck) return;
       isStuck = now;
       if (now) log.warn({}, "nothing of what is read from the WAL is taken; NOTIFY is used until it is");
       play();

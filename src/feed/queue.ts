@@ -69,7 +69,7 @@ const lostOf = (loads: readonly Load[]): Load[] =>
 
 export interface QueueOptions {
   failed(error: unknown): void;
-  /** Nothing gets through for seconds; or something does again. */
+  /** From now on nothing has got through for seconds, or something does again. */
   stuck?(isStuck: boolean): void;
 }
 
@@ -85,6 +85,12 @@ export function createQueue(outlet: Outlet, { failed, stuck }: QueueOptions): Qu
   let arrival = new AbortController();
   let running: Promise<void> | undefined;
   let failingSince: number | undefined;
+  let isStuck = false;
+
+  function judge(now: boolean): void {
+    if (now !== isStuck) stuck?.(now);
+    isStuck = now;
+  }
 
   function keep(loads: readonly Load[]): void {
     rest = loads;
@@ -112,14 +118,14 @@ export function createQueue(outlet: Outlet, { failed, stuck }: QueueOptions): Qu
       giving.abort();
       keep(lostOf(loads));
       failingSince ??= begunAt;
-      if (performance.now() - failingSince > STUCK_MS) stuck?.(true);
+      if (performance.now() - failingSince > STUCK_MS) judge(true);
       failed(error);
       await sleep(retry.next(), stopping.signal);
       return false;
     }
     retry.reset();
-    if (failingSince !== undefined) stuck?.(false);
     failingSince = undefined;
+    judge(false);
     unseenMs = fresh.length > 0 ? UNSEEN.least : Math.min(unseenMs * 2, UNSEEN.most);
     if (loads.length > MANY) await sleep(GATHER_MS, stopping.signal);
     if (waiting.length > 0 || rest.every(({ xid }) => xid === SEEN)) return true;

@@ -36,6 +36,12 @@ export const ids = (client: SocketClient): unknown[] => client.all("notification
 export const upTo = (n: number): number[] => Array.from({ length: n }, (_, at) => at + 1);
 export const message = (text: string) => (frame: { data?: Record<string, unknown> }) => frame.data?.message === text;
 
+/** Ends the LISTEN connection of the one that reads the WAL for NOTIFY, and that alone. */
+export const cutReader = async (sql: Pick<Sql, "unsafe">): Promise<unknown> =>
+  sql.unsafe(`
+    select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = 1953063017
+      and objid = 7 and database = (select oid from pg_database where datname = current_database())`);
+
 /** Tells user 7 of `{type: "hello", n}`. */
 export const hello = async (sql: Sql, n: number): Promise<unknown> =>
   sql`select tidings.notify_user(7, ${JSON.stringify({ type: "hello", n })}::text::jsonb)`;

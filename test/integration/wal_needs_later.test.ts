@@ -5,6 +5,7 @@ import * as assert from "uvu/assert";
 import type { TidingsError } from "../../src/errors.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { store } from "../helpers/streams.ts";
+import { cutReader } from "./feed_scene.ts";
 import { MEND, needsScene, RIGHT, refusedWith, TABLE } from "./wal_needs_scene.ts";
 
 const test = suite("wal needs later");
@@ -140,8 +141,7 @@ test("a mistake met by who takes over is tried again, and the WAL read once it i
   await scene.feed.untilFed(true);
   await scene.feed.sql.begin(async (sql) => {
     await sql.unsafe("alter publication tidings set table tidings.inbox");
-    await sql`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = 1953063017
-      and objid = 7 and database = (select oid from pg_database where datname = current_database())`;
+    await cutReader(sql);
   });
   await eventually(() =>
     assert.ok(app.log.some((line) => line.includes("NOTIFY is used, for the WAL cannot be read"))),

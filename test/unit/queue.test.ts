@@ -2,13 +2,26 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { readSnapshot } from "../../src/db/snapshot.ts";
-import { createQueue, LOST, type Load, type Outlet, SEEN, split } from "../../src/feed/queue.ts";
+import {
+  createQueue,
+  LOST,
+  type Load,
+  type Outlet,
+  type Queue,
+  type QueueOptions,
+  SEEN,
+  split,
+} from "../../src/feed/queue.ts";
 import { eventually } from "../helpers/eventually.ts";
 
 const test = suite("queue");
 const message = (text: string): Load["messages"] => [{ group: "user_1", text }];
 const quiet = { failed(): void {} };
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A queue over an outlet that is up and does no more than this. */
+const queueOver = (hand: Outlet["hand"], options: QueueOptions = quiet): Queue =>
+  createQueue({ up: true, hand }, options);
 
 /** Sees by its snapshots in turn, by the last one for ever; "error" is a failure. */
 function outlet(snapshots: readonly string[]): Outlet & { readonly handed: string[][]; up: boolean } {
@@ -83,19 +96,13 @@ test("what comes when a batch has just gone is not left behind", async () => {
   for (let turns = 0; turns < 12; turns++) {
     const handed: number[] = [];
     let late = (): void => {};
-    const queue = createQueue(
-      {
-        up: true,
-        async hand(loads) {
-          handed.push(loads.length);
-          let turn = Promise.resolve();
-          for (let n = 0; n < turns; n++) turn = turn.then(() => {});
-          void turn.then(() => late());
-          return [];
-        },
-      },
-      quiet,
-    );
+    const queue = queueOver(async (loads) => {
+      handed.push(loads.length);
+      let turn = Promise.resolve();
+      for (let n = 0; n < turns; n++) turn = turn.then(() => {});
+      void turn.then(() => late());
+      return [];
+    });
     late = () => {
       late = () => {};
       queue.put(SEEN, message("late"));
@@ -110,19 +117,13 @@ test("where every commit is seen late, each waits for itself and not for those b
   const LATE_MS = 5;
   const putAt: number[] = [];
   const waits: number[] = [];
-  const queue = createQueue(
-    {
-      up: true,
-      async hand(loads) {
-        await pause(0.3);
-        const now = performance.now();
-        const isSeen = ({ xid }: Load): boolean => now - putAt[xid]! >= LATE_MS;
-        waits.push(...loads.filter(isSeen).map(({ xid }) => now - putAt[xid]!));
-        return loads.filter((load) => !isSeen(load));
-      },
-    },
-    quiet,
-  );
+  const queue = queueOver(async (loads) => {
+    await pause(0.3);
+    const now = performance.now();
+    const isSeen = ({ xid }: Load): boolean => now - putAt[xid]! >= LATE_MS;
+    waits.push(...loads.filter(isSeen).map(({ xid }) => now - putAt[xid]!));
+    return loads.filter((load) => !isSeen(load));
+  });
   for (let xid = 1; xid <= 500; xid++) {
     putAt[xid] = performance.now();
     queue.put(xid, message("x"));
@@ -180,17 +181,11 @@ test("of what fails, those who are told to look are told when it is to be seen",
 
 test("while nothing gets through, what is to be told afterwards does not grow", async () => {
   const sizes: number[] = [];
-  const queue = createQueue(
-    {
-      up: true,
-      async hand(loads) {
-        sizes.push(loads.length);
-        await pause(1);
-        throw new Error("away");
-      },
-    },
-    quiet,
-  );
+  const queue = queueOver(async (loads) => {
+    sizes.push(loads.length);
+    await pause(1);
+    throw new Error("away");
+  });
   for (let xid = 1; xid <= 20_000; xid++) queue.put(xid, message("x"));
   await eventually(() => assert.ok(sizes.length > 3));
   assert.is(sizes[0], 20_000);
@@ -201,13 +196,10 @@ test("while nothing gets through, what is to be told afterwards does not grow", 
 test("what fails for seconds is told, and when it is over", async () => {
   let isBroken = true;
   const told: unknown[] = [];
-  const queue = createQueue(
-    {
-      up: true,
-      async hand() {
-        if (isBroken) throw new Error("away");
-        return [];
-      },
+  const queue = queueOver(
+    async () => {
+      if (isBroken) throw new Error("away");
+      return [];
     },
     { failed() {}, stuck: (isStuck) => told.push(isStuck) },
   );
@@ -221,17 +213,10 @@ test("what fails for seconds is told, and when it is over", async () => {
 
 test("what is not taken in time is given up, and everybody is told", async () => {
   const handed: string[] = [];
-  const queue = createQueue(
-    {
-      up: true,
-      async hand(loads) {
-        if (handed.push(...loads.flatMap(({ messages }) => messages.map(({ text }) => text))) === 1)
-          await pause(60_000);
-        return [];
-      },
-    },
-    quiet,
-  );
+  const queue = queueOver(async (loads) => {
+    if (handed.push(...loads.flatMap(({ messages }) => messages.map(({ text }) => text))) === 1) await pause(60_000);
+    return [];
+  });
   queue.put(SEEN, message("hangs"));
   await pause(100);
   queue.put(SEEN, message("next"));
