@@ -29,6 +29,10 @@ function testOver(name: EngineName): void {
     running.push(one);
     return one;
   }
+  async function stop(one: Instance): Promise<void> {
+    running.splice(running.indexOf(one), 1);
+    await one.stop();
+  }
   async function listenTo(app: { ws: string }, user: number): Promise<SocketClient> {
     const client = await socket(app.ws + WS, { headers: { authorization: `Bearer ${await token(user)}` } });
     await client.find("ready");
@@ -209,8 +213,7 @@ function testOver(name: EngineName): void {
       const other = await start({ env: { FEED: "wal" } });
       await eventually(async () => assert.is(await part(other, "wal"), "1"));
       await pause(1_200);
-      running.splice(running.indexOf(other), 1);
-      await other.stop();
+      await stop(other);
       await pause(1_200);
     }
     const n = await greeted();
@@ -229,8 +232,7 @@ function testOver(name: EngineName): void {
     await pause(1_200);
     const greeted = greet(db.sql);
     await pause(300);
-    running.splice(running.indexOf(relay), 1);
-    await relay.stop();
+    await stop(relay);
     await pause(2_500);
     const n = await greeted();
     await client.find((frame) => frame.type === "hello" && frame.n === n);
